@@ -32,11 +32,17 @@ def notebook_paths() -> list[Path]:
 
 
 def read(path: Path) -> NotebookNode:
-    """Read a notebook. Raises ValueError when the file is not one."""
+    """Read a notebook as it is: nothing is upgraded, and duplicate cell ids are not renamed.
+
+    Raises ValueError when the file is not a notebook of format 4.
+    """
     try:
-        return nbformat.read(path, as_version=4)
-    except (ValueError, KeyError, AttributeError, nbformat.reader.NotJSONError) as error:
-        raise ValueError(f"{path} is not a notebook: {error}; restore it with git") from error
+        notebook = nbformat.v4.reads(path.read_text(encoding="utf-8"))
+        if notebook.nbformat != 4:
+            raise ValueError(f"it has format {notebook.nbformat}, not 4")
+        return notebook
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is not a notebook ({error}); restore it with git") from error
 
 
 def write(notebook: NotebookNode, path: Path) -> None:

@@ -35,24 +35,45 @@ class Promoted:
     cell: str  # the cell's id
 
 
-def definitions(source: str) -> dict[str, str]:
-    """Each top-level definition of Python source, by name, with its exact text.
+@dataclass(frozen=True)
+class Definition:
+    """A top-level definition: the names it defines and the lines [start, stop) it takes."""
+
+    names: tuple[str, ...]
+    start: int
+    stop: int
+
+
+def spans(source: str) -> list[Definition]:
+    """Where each top-level definition of Python source stands.
 
     Functions and classes (with decorators) and assignments count; imports, the module docstring
-    and expressions do not. A comment directly above a definition belongs to it.
+    and expressions do not. Comment lines directly above a definition belong to it.
+    """
+    lines = source.split("\n")
+    found: list[Definition] = []
+    for node in ast.parse(source).body:
+        if not (names := names_of(node)):
+            continue
+        start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) - 1
+        while start > 0 and lines[start - 1].startswith("#"):
+            start -= 1
+        found.append(Definition(tuple(names), start, node.end_lineno))
+    return found
+
+
+def definitions(source: str) -> dict[str, str]:
+    """Each top-level definition of Python source, by name, with its exact text.
 
     >>> definitions("import os\\n\\n# the answer\\nANSWER = 42\\n\\ndef f():\\n    return ANSWER\\n")
     {'ANSWER': '# the answer\\nANSWER = 42', 'f': 'def f():\\n    return ANSWER'}
     """
     lines = source.split("\n")
-    found = {}
-    for node in ast.parse(source).body:
-        for name in names_of(node):
-            start = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) - 1
-            while start > 0 and lines[start - 1].startswith("#"):
-                start -= 1
-            found[name] = "\n".join(lines[start : node.end_lineno])
-    return found
+    return {
+        name: "\n".join(lines[span.start : span.stop])
+        for span in spans(source)
+        for name in span.names
+    }
 
 
 def names_of(node: ast.stmt) -> list[str]:
@@ -104,24 +125,26 @@ def library() -> dict[str, dict[str, str]]:
 
 
 def expected_text(cell: NotebookNode, module: str, lib: dict[str, dict[str, str]]) -> str:
-    """The text that a marked cell must have: its definitions as lib has them now."""
+    """The text that a marked cell must have: each of its definitions as lib has it now."""
     if module not in lib:
         raise ValueError(f"cell {cell.id} promotes to {module}, which does not exist: create it")
-    names = list(dict.fromkeys(definitions(body(cell))))
-    if not names:
-        raise ValueError(f"cell {cell.id} promotes to {module} but defines nothing")
-    missing = [name for name in names if name not in lib[module]]
+    text = body(cell)
+    lines, found = text.split("\n"), spans(text)
+    missing = [name for span in found for name in span.names if name not in lib[module]]
     if missing:
         raise ValueError(
             f"cell {cell.id} defines {', '.join(missing)}, which {module} lacks: "
             f"add the definition to {module}, or drop it from the cell"
         )
-    texts = list(dict.fromkeys(lib[module][name] for name in names))
-    text = texts[0]
-    for following in texts[1:]:
-        is_code = following.lstrip().startswith(("def ", "class ", "@", "#"))
-        text += ("\n\n\n" if is_code or "\n" in text.rsplit("\n\n\n", 1)[-1] else "\n") + following
-    return f"# {module}\n{text}"
+    inside = {number for span in found for number in range(span.start, span.stop)}
+    if not found or any(line.strip() for n, line in enumerate(lines) if n not in inside):
+        raise ValueError(
+            f"cell {cell.id} promotes to {module}: it must hold definitions and nothing else; "
+            "move imports, calls and prints to a cell of their own"
+        )
+    for span in reversed(found):
+        lines[span.start : span.stop] = lib[module][span.names[0]].split("\n")
+    return f"# {module}\n" + "\n".join(lines)
 
 
 def text_problems() -> list[str]:
@@ -130,7 +153,7 @@ def text_problems() -> list[str]:
     for path in chapters():
         for cell, module in marked_cells(path):
             try:
-                if normalised(cell.source) != normalised(expected_text(cell, module, lib)):
+                if cell.source.rstrip("\n") != expected_text(cell, module, lib):
                     found.append(
                         f"{path.name}: cell {cell.id} differs from {module}; edit {module}, "
                         "then run `python course.py promote`"
@@ -138,11 +161,6 @@ def text_problems() -> list[str]:
             except ValueError as error:
                 found.append(f"{path.name}: {error}")
     return found
-
-
-def normalised(text: str) -> str:
-    """Text without regard to how many blank lines stand between two definitions."""
-    return re.sub(r"\n{2,}", "\n\n", text.strip())
 
 
 def coverage_problems() -> list[str]:
@@ -248,7 +266,7 @@ def sync() -> list[str]:
             if not module:
                 continue
             text = expected_text(cell, module, lib)
-            if normalised(cell.source) != normalised(text):
+            if cell.source.rstrip("\n") != text:
                 cell.source = text
                 changed.append(f"{path.name}: {cell.id}")
         if len(changed) > before:

@@ -85,7 +85,9 @@ class Outcome:
         lines = [f"Exercise {self.number} · {self.title}: {self.status}"]
         lines += [self.message] if self.message else []
         lines += ["    " + line for line in self.example.splitlines()]
-        lines += [("  + " if self.status == CORRECT else "  + already right: ") + h for h in self.held]
+        lines += [
+            ("  + " if self.status == CORRECT else "  + already right: ") + h for h in self.held
+        ]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -100,7 +102,9 @@ class Outcome:
         if self.example:
             parts.append(f'<pre style="margin:4px 0">{html.escape(self.example)}</pre>')
         if self.held:
-            parts.append("<div>Established:</div>" if self.status == CORRECT else "<div>Already right:</div>")
+            parts.append(
+                "<div>Established:</div>" if self.status == CORRECT else "<div>Already right:</div>"
+            )
             items = "".join(f"<li>{_inline_code(h)}</li>" for h in self.held)
             parts.append(f'<ul style="margin:0">{items}</ul>')
         return "".join(parts) + "</div>"
@@ -152,7 +156,9 @@ class Probe:
             message = "Your function raised an error before it returned anything."
             raise Stop(CRASHED, message, f"{called}\n{shortened(error)}") from error
         if changed([*args, *kwargs.values()], [*copies[0], *copies[1].values()]):
-            message = "Your function changes its argument; work on a copy, so that callers keep theirs."
+            message = (
+                "Your function changes its argument; work on a copy, so that callers keep theirs."
+            )
             raise Stop(WRONG, message, called)
         return result
 
@@ -166,7 +172,9 @@ class Probe:
         """Call with `args`, compare with `expected`, name the misconception on a difference."""
         got = self.call(*args)
         lazy = {
-            diagnosis: (lambda wrong=wrong: wrong(*copy.deepcopy(args))) if callable(wrong) else wrong
+            diagnosis: (lambda wrong=wrong: wrong(*copy.deepcopy(args)))
+            if callable(wrong)
+            else wrong
             for diagnosis, wrong in (mistakes or {}).items()
         }
         self.expect(got, expected, lazy, self.describe(*args), tolerance)
@@ -218,7 +226,9 @@ def check(number: str, answer: object, *, record: bool = True) -> Outcome:
         message = stop.message
         if stop.status == NOT_ATTEMPTED:
             message = "Write your answer in the cell above, run it, then run this cell again."
-        outcome = Outcome(number, known.title, stop.status, message, stop.example, tuple(probe.held))
+        outcome = Outcome(
+            number, known.title, stop.status, message, stop.example, tuple(probe.held)
+        )
     if record:
         progress.record(number, outcome.status)
     return outcome
@@ -257,7 +267,9 @@ def same(got: object, expected: object, tolerance: float) -> bool:
     >>> same([1, 2.0000000001], (1, 2), 1e-6), same(3, 3.1, 1e-6), same({"a": 1}, {"a": 1}, 0.0)
     (True, False, True)
     """
-    if isinstance(got, (torch.Tensor, np.ndarray)) or isinstance(expected, (torch.Tensor, np.ndarray)):
+    if isinstance(got, (torch.Tensor, np.ndarray)) or isinstance(
+        expected, (torch.Tensor, np.ndarray)
+    ):
         return same_array(got, expected, tolerance)
     if isinstance(expected, (float, np.floating)) or isinstance(got, (float, np.floating)):
         return is_number(got) and is_number(expected) and close(got, expected, tolerance)
