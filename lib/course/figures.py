@@ -1,0 +1,108 @@
+"""The style of the course's figures, and the two or three things that many of them need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+STYLE = Path(__file__).resolve().parents[2] / "assets" / "course.mplstyle"
+
+# Fonts with Chinese characters, as the usual systems and distributions name them.
+CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Source Han Sans CN",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Heiti SC",
+    "STHeiti",
+    "Songti SC",
+    "Microsoft YaHei",
+    "SimHei",
+    "SimSun",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+    "Noto Serif CJK SC",
+    "Noto Sans CJK JP",
+    "Arial Unicode MS",
+)
+
+_VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
+
+
+def use_course_style() -> None:
+    """Draw every figure from here on in the style of the course.
+
+    Where the machine has a font with Chinese characters, it is used for what the normal font lacks.
+    """
+    import matplotlib.pyplot as plt
+
+    plt.style.use(STYLE)
+    font = chinese_font()
+    plt.rcParams["font.family"] = ["DejaVu Sans", font] if font else ["DejaVu Sans"]
+
+
+def chinese_font() -> str | None:
+    """Name of an installed font with Chinese characters, or None."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return next((name for name in CHINESE_FONTS if name in installed), None)
+
+
+def label(text: str, otherwise: str | None = None) -> str:
+    """Text that this machine can draw: `text` itself, or `otherwise` where Chinese would be boxes.
+
+    Without `otherwise`, characters that cannot be drawn become their code points.
+
+    >>> label("Tale")
+    'Tale'
+    """
+    if text.isascii() or chinese_font():
+        return text
+    if otherwise is not None:
+        return otherwise
+    return " ".join(c if ord(c) < 0x2E80 else f"U+{ord(c):04X}" for c in text)
+
+
+def visible(character: str) -> str:
+    """A character as it can be seen on an axis: blanks get a sign of their own.
+
+    >>> [visible(c) for c in "a \\n"]
+    ['a', '␣', '↵']
+    """
+    return _VISIBLE.get(character, character)
+
+
+def heat_map(
+    ax,
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    colour_label: str,
+):
+    """Draw a matrix as a heat map, dark for large values, with a label for each row and column.
+
+    values: shape (len(rows), len(columns)). Returns the image, for those who want to change it.
+    Raises ValueError when the labels do not fit the matrix.
+    """
+    values = np.asarray(values)
+    if values.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"values has shape {values.shape}, but there are {len(rows)} row labels and "
+            f"{len(columns)} column labels; give one label for each row and each column."
+        )
+    image = ax.imshow(values, cmap="cividis_r", aspect="auto", interpolation="nearest")
+    ax.set_xticks(range(len(columns)), [visible(c) for c in columns])
+    ax.set_yticks(range(len(rows)), [visible(r) for r in rows])
+    ax.grid(False)
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    bar = ax.figure.colorbar(image, ax=ax, label=colour_label)
+    bar.outline.set_visible(False)
+    return image
