@@ -328,9 +328,8 @@ class Vocabulary:
     def decode_iterable(self, ids):
         """Yield text as ids arrive, holding back a character until its last byte is there."""
         utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        for i in ids:
-            yield utf8.decode(self.decode_bytes([i]))
-        yield utf8.decode(b"", final=True)
+        yield from filter(None, (utf8.decode(self.decode_bytes([i])) for i in ids))
+        yield from filter(None, [utf8.decode(b"", final=True)])
 
 
 def index_merges(tokenizer):
