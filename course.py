@@ -95,6 +95,11 @@ REMEDIES = [  # what the output of a failed step says, and what to do
         "again (and check the URL if you gave one with --torch-index)",
     ),
     (
+        "ResolutionImpossible|No matching distribution found",
+        "the package index lacks a version that constraints.txt names, as a mirror or a folder of "
+        "wheels may: renew it, or name another index with `pip config set global.index-url URL`",
+    ),
+    (
         "Permission denied|Errno 13|WinError 5|WinError 32",
         "a file in .venv is in use or protected: close JupyterLab and other terminals and start "
         "again",

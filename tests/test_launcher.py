@@ -301,6 +301,7 @@ NO_TORCH = "ERROR: No matching distribution found for torch==2.13.0"
         (OFFLINE, "the package index cannot be reached: check the network"),
         ("SSLError(CERTIFICATE_VERIFY_FAILED)", "pip config set global.cert FILE"),
         (NO_TORCH, "use a 64-bit Python 3.10 to 3.13"),
+        ("No matching distribution found for pip==26.3", "lacks a version that constraints.txt"),
         ("ERROR: [WinError 5] Access is denied", "close JupyterLab and other terminals"),
     ],
 )
