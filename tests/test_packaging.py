@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from lib.course import constraints
@@ -171,3 +172,44 @@ def test_every_package_of_lib_is_declared():
     declared = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]["packages"]
     found = [path.parent.relative_to(ROOT) for path in (ROOT / "lib").rglob("__init__.py")]
     assert sorted(".".join(path.parts) for path in found) == sorted(declared)
+
+
+# --- with and without the extras ------------------------------------------------------------------
+
+EXTRA_MODULES = {"hypothesis", "jupytext", "nltk", "tiktoken", "uv", "pre_commit", "xdist"}
+
+
+def imported(source: str) -> set[str]:
+    """The top-level modules that Python source imports with an import statement."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "tests").rglob("*.py")), ids=lambda f: f.stem)
+def test_a_test_that_needs_an_extra_is_skipped_without_it(file):
+    source = file.read_text(encoding="utf-8")
+    for module in imported(source) & EXTRA_MODULES:
+        assert f'importorskip("{module}"' in source, (
+            f'`pytest.importorskip("{module}", reason="install the ... extra")` goes above the '
+            f"import: `pip install -e .` alone brings no {module}"
+        )
+
+
+@pytest.mark.parametrize("folder", ["chapters", "solutions", "lib"])
+def test_what_learners_run_needs_no_extra(folder):
+    for path in sorted((ROOT / folder).rglob("*")):
+        if path.suffix == ".py":
+            sources = [path.read_text(encoding="utf-8")]
+        elif path.suffix == ".ipynb":
+            cells = nbformat.read(path, as_version=4).cells
+            sources = [cell.source for cell in cells if cell.cell_type == "code"]
+        else:
+            continue
+        for source in sources:
+            extra = imported(source) & EXTRA_MODULES
+            assert not extra, f"{path.name} imports {extra}: make it a dependency, or go without"

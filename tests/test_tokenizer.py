@@ -9,10 +9,7 @@ import random
 
 import pytest
 import regex
-import tiktoken
 import tokenizers
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from lib.course.corpora import load_sanguo, load_shakespeare
@@ -33,6 +30,10 @@ from lib.tokenizer import (
     train_tokenizer,
     unspell,
 )
+
+hypothesis = pytest.importorskip("hypothesis", reason="install the dev extra")
+example, given, settings = hypothesis.example, hypothesis.given, hypothesis.settings
+st = hypothesis.strategies
 
 END = "<|endoftext|>"
 SPECIAL = [END, "<|user|>", "<|user|>s", "<|用户|>"]  # one is the beginning of another
@@ -687,6 +688,7 @@ def test_a_tokenizer_survives_pickling(tokenizer):
 
 def test_tiktoken_gives_the_same_ids(tokenizer, mixed):
     special = tokenizer.special_tokens
+    tiktoken = pytest.importorskip("tiktoken", reason="install the oracle extra")
     second = tiktoken.Encoding(
         "ours",
         pat_str=PRETOKEN.pattern,
