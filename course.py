@@ -156,6 +156,9 @@ def known_verbs() -> str:
 def command_for(verb: str, arguments: list, python: str, here: bool) -> tuple:
     """Return the command of a verb and the environment variables that it runs with."""
     variables = dict(os.environ)
+    if not here:  # also for a terminal inside JupyterLab
+        variables["PATH"] = f"{PYTHON.parent}{os.pathsep}{variables.get('PATH', '')}"
+        variables["VIRTUAL_ENV"] = str(ENV)
     if verb == "setup":
         return [python, "-c", "print('The course is set up.')"], variables
     if verb == "python":
@@ -399,8 +402,8 @@ def show(line: str, lines: list, verbose: bool) -> None:
 def status(text: str) -> None:
     """Rewrite the line under the step; a stream that is no terminal gets none."""
     if sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-        print("\r\033[K" + ("       " + text if text else "")[: width - 1], end="", flush=True)
+        width = shutil.get_terminal_size().columns - 1
+        print("\r" + f"       {text}"[:width].ljust(width), end="\r", flush=True)
 
 
 def remedy(lines: list) -> str:

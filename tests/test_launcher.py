@@ -467,6 +467,13 @@ def test_python_is_the_environments_own(project):
     assert project.handed[0][0] == [str(project.course.PYTHON), "-m", "jupytext", "--version"]
 
 
+def test_a_terminal_inside_jupyterlab_finds_the_environment_first(project):
+    project.course.main(["lab"])
+    variables = project.handed[0][1]
+    assert variables["PATH"].startswith(str(project.course.PYTHON.parent))
+    assert variables["VIRTUAL_ENV"] == str(project.course.ENV)
+
+
 def test_what_follows_two_dashes_belongs_to_the_verb(project, capsys):
     project.course.main(["python", "--", "tool.py", "--verbose", "--here"])
     assert project.handed[0][0][1:] == ["tool.py", "--verbose", "--here"]
