@@ -385,18 +385,23 @@ def step(number: str, what: str) -> None:
 
 def show(line: str, lines: list, verbose: bool) -> None:
     """Turn one line of pip's into the status line; `lines` holds what came before it."""
+    progress = re.match(r"Progress (\d+) of ([1-9]\d*)", line)
     if verbose:
         print("       " + line.rstrip(), flush=True)
-    elif line.startswith("Progress "):
-        done, total = (int(word) for word in re.findall(r"\d+", line))
-        parts = round(20 * done / total) if total else 0
-        bar = "#" * parts + "." * (20 - parts)
-        name = re.sub(r"-.*", "", lines[-1].split()[1]) if lines else ""
+    elif progress:
+        done, total = int(progress.group(1)), int(progress.group(2))
+        bar = ("#" * round(20 * done / total)).ljust(20, ".")
+        name = library(lines[-1] if lines else "")
         status(f"[{bar}] {done / 1e6:.0f} of {total / 1e6:.0f} MB  {name}")
     elif line.startswith(("Collecting", "Processing", "Obtaining")):
-        status("looking at " + re.sub(r".*/|-.*", "", line.split()[1]))
+        status(f"looking at {library(line)}")
     elif line.startswith("Installing collected packages"):
-        status(f"writing {line.count(',') + 1} libraries to disk, about a minute")
+        status(f"writing {line.count(',') + 1} libraries to disk")
+
+
+def library(line: str) -> str:
+    """Return the name in a line of pip's such as `Collecting numpy>=2.1 (from torch)`."""
+    return re.sub(r".*[/\\]|-\d.*|[<>=!~;\[(].*", "", [*line.split(), "", ""][1])
 
 
 def status(text: str) -> None:

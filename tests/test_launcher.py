@@ -228,6 +228,20 @@ def test_a_terminal_sees_how_far_the_download_is(project, monkeypatch, capsys):
     assert "[##########..........] 95 of 190 MB  torch" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Collecting jupyter-core>=4.4 (from nbformat)",
+        "Collecting jupyter-core[test]",
+        "  Downloading jupyter-core-5.9.1-py3-none-any.whl (29 kB)",
+        "Processing C:\\wheels\\jupyter-core-5.9.1-py3-none-any.whl",
+        "Processing ./wheels/jupyter-core-5.9.1-py3-none-any.whl",
+    ],
+)
+def test_the_status_names_the_library(project, line):
+    assert project.course.library(line) == "jupyter-core"
+
+
 # --- which build of torch -------------------------------------------------------------------------
 
 
@@ -351,6 +365,10 @@ def test_a_read_only_folder_is_told_to_be_copied(project, monkeypatch, capsys):
     monkeypatch.setattr(project.course, "LOCK", project.root / "missing" / "lock")
     assert project.course.main(["lab"]) == 1
     assert "copy the course to a folder of your own" in capsys.readouterr().err
+
+
+def test_a_line_without_a_library_is_no_trouble(project):
+    assert project.course.library("") == ""
 
 
 def test_a_path_too_long_for_windows_is_said(project, monkeypatch, capsys):
