@@ -1,9 +1,11 @@
 """The style of the figures: readable in greyscale, no boxes for Chinese, no effect on import."""
 
 import itertools
+import runpy
 import subprocess
 import sys
 import warnings
+import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 
@@ -90,3 +92,25 @@ def test_labels_that_do_not_fit_are_refused():
     _, ax = plt.subplots()
     with pytest.raises(ValueError, match="one label for each row"):
         figures.heat_map(ax, np.eye(2), ["a"], ["x", "y"], "share")
+
+
+FIGURES = figures.STYLE.parent / "figures"
+
+
+def test_the_map_of_the_field_is_what_its_script_draws():
+    drawn = runpy.run_path(str(FIGURES / "make_map.py"))["draw"]()
+    committed = (FIGURES / "map_of_the_field.svg").read_text(encoding="utf-8")
+    assert drawn == committed, "run `python assets/figures/make_map.py` and commit the result"
+
+
+def test_the_map_of_the_field_can_be_read_aloud():
+    root = ElementTree.fromstring((FIGURES / "map_of_the_field.svg").read_text(encoding="utf-8"))
+    words = " ".join(element.text or "" for element in root.iter())
+    assert "Large language models lie inside deep learning" in words
+
+
+def test_a_small_gamma_tells_small_values_apart():
+    _, ax = plt.subplots()
+    linear = figures.heat_map(ax, [[0.0, 0.01, 1.0]], ["a"], "xyz", "share")
+    spread = figures.heat_map(ax, [[0.0, 0.01, 1.0]], ["a"], "xyz", "share", gamma=0.5)
+    assert spread.norm(0.01) > 5 * linear.norm(0.01)

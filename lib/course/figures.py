@@ -84,19 +84,30 @@ def heat_map(
     rows: Sequence[str],
     columns: Sequence[str],
     colour_label: str,
+    gamma: float = 1.0,
 ):
     """Draw a matrix as a heat map, dark for large values, with a label for each row and column.
 
-    values: shape (len(rows), len(columns)). Returns the image, for those who want to change it.
-    Raises ValueError when the labels do not fit the matrix.
+    values: shape (len(rows), len(columns)). gamma: the colours follow values**gamma; below 1 it
+    tells small values apart. Returns the image, for those who want to change it. Raises ValueError
+    when the labels do not fit the matrix.
     """
+    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+
     values = np.asarray(values)
     if values.shape != (len(rows), len(columns)):
         raise ValueError(
             f"values has shape {values.shape}, but there are {len(rows)} row labels and "
             f"{len(columns)} column labels; give one label for each row and each column."
         )
-    image = ax.imshow(values, cmap="cividis_r", aspect="auto", interpolation="nearest")
+    colours = LinearSegmentedColormap.from_list("course", ["#f6f8fa", "#8fb0c9", "#12355b"])
+    image = ax.imshow(
+        values,
+        cmap=colours,
+        norm=PowerNorm(gamma, vmin=min(0.0, float(values.min()))),
+        aspect="auto",
+        interpolation="nearest",
+    )
     ax.set_xticks(range(len(columns)), [visible(c) for c in columns])
     ax.set_yticks(range(len(rows)), [visible(r) for r in rows])
     ax.grid(False)
