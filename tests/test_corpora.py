@@ -359,6 +359,11 @@ def test_the_whole_text_has_the_stated_size_and_alphabet(plays):
     )
 
 
+def test_the_text_is_the_same_on_every_machine(plays):
+    text = "".join(play.text for play in plays.values())
+    assert hashlib.sha256(text.encode("utf-8")).hexdigest().startswith("20abf6aae5880328")
+
+
 def test_no_letter_of_the_source_is_lost(plays):
     """Letters in = letters out, but for what the repairs and the titles change on purpose."""
     changed = {
