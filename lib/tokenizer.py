@@ -278,13 +278,13 @@ def check_vocabulary(tokens, id_of, special_tokens):
             f"{len(missing)} of the 256 bytes have no token, the first is {missing[0]:#04x}; train "
             "with the full byte alphabet (initial_alphabet=ByteLevel.alphabet() in `tokenizers`)"
         )
-    spelt = {spell(token) for token in tokens}
     for token in special_tokens:
         if not token or to_utf8(token) not in id_of:
             raise ValueError(f"special token {token!r} is not in the vocabulary; add it to tokens")
-        if token in spelt and to_utf8(token) != unspell(token):
+        if BYTE_OF.keys() >= set(token) and unspell(token) != to_utf8(token):
             raise ValueError(
-                f"special token {token!r} is spelt like the bytes of another token; rename it"
+                f"special token {token!r} reads like the spelling of the bytes {unspell(token)!r}; "
+                "use ASCII letters and signs"
             )
 
 
