@@ -92,6 +92,13 @@ def test_the_policy_refuses_remote_images(image):
     assert any("remote image" in p for p in notebooks.problems(notebook(cell)))
 
 
+def test_the_policy_refuses_hints_that_would_not_fold():
+    hint = "<details><summary>Hint 1</summary>\n{}Think.\n</details>\n\nAnd then."
+    folded, unfolded = (nbformat.v4.new_markdown_cell(hint.format(gap)) for gap in ("", "\n"))
+    assert notebooks.cell_problems(folded) == []
+    assert "unfolded" in notebooks.cell_problems(unfolded)[0]
+
+
 def test_a_good_notebook_has_no_problem():
     good = notebook(
         code("x = 1  # one; two", name="a"),

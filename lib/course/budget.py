@@ -93,7 +93,7 @@ def table(costs: dict[Path, Cost]) -> str:
 
 
 def replace_table(text: str, new: str) -> str:
-    """The README's text with the table between the marks replaced. Raises ValueError without marks."""
+    """The README's text with the table between the marks replaced; ValueError without marks."""
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ValueError(
             f"README.md needs one {BEGIN} and one {END}; put them where the table goes"

@@ -23,6 +23,7 @@ IGNORING_TAGS = {"nbval-ignore-output", "nbval-skip", "skip-execution", "raises-
 KEPT_CELL_METADATA = {"tags", "reason", "alt"}
 LONGEST_CELL, LONGEST_PROMOTED_CELL = 20, 45  # lines
 PROMOTION_MARK = re.compile(r"^# (lib/\w+\.py)$")
+BLANK_IN_DETAILS = re.compile(r"<details>(?:(?!</details>).)*?\n\s*\n", re.DOTALL)
 REMOTE_IMAGE = re.compile(r"!\[[^\]]*\]\(\s*(https?:)?//|<img[^>]+src\s*=\s*[\"']?(https?:)?//")
 
 
@@ -86,6 +87,7 @@ def execute(path: Path, timeout: int = 600) -> None:
         timeout=timeout,
         record_timing=False,
         kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
     )
     before = os.environ.get("COURSE_PROGRESS")
@@ -168,6 +170,8 @@ def cell_problems(cell: NotebookNode) -> list[str]:
         found.append(f"tag {sorted(tags(cell) & IGNORING_TAGS)} needs a `reason` in the metadata")
     if cell.cell_type == "markdown" and REMOTE_IMAGE.search(cell.source):
         found.append("a remote image: put the file into assets/figures")
+    if cell.cell_type == "markdown" and BLANK_IN_DETAILS.search(cell.source):
+        found.append("a blank line inside <details>: HTML pages would show the hint unfolded")
     return found
 
 

@@ -65,8 +65,8 @@ def spans(source: str) -> list[Definition]:
 def definitions(source: str) -> dict[str, str]:
     """Each top-level definition of Python source, by name, with its exact text.
 
-    >>> definitions("import os\\n\\n# the answer\\nANSWER = 42\\n\\ndef f():\\n    return ANSWER\\n")
-    {'ANSWER': '# the answer\\nANSWER = 42', 'f': 'def f():\\n    return ANSWER'}
+    >>> definitions("import os\\n\\n# an answer\\nANSWER = 42\\n\\ndef f():\\n    return ANSWER\\n")
+    {'ANSWER': '# an answer\\nANSWER = 42', 'f': 'def f():\\n    return ANSWER'}
     """
     lines = source.split("\n")
     return {

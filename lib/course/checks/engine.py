@@ -135,8 +135,11 @@ class Probe:
             raise Stop(WRONG, "This exercise asks for a value, but you passed a function.")
         return self.answer
 
-    def call(self, *args, **kwargs) -> object:
-        """Call the learner's function on copies of the arguments and return what it returns."""
+    def call(self, *args, on_crash: str = "", **kwargs) -> object:
+        """Call the learner's function on copies of the arguments and return what it returns.
+
+        on_crash: what to say, instead of the general remark, when the function raises an error.
+        """
         if not callable(self.answer):
             raise Stop(
                 WRONG,
@@ -153,7 +156,7 @@ class Probe:
             message = "One path through your function still raises NotImplementedError."
             raise Stop(WRONG, message, called) from error
         except Exception as error:
-            message = "Your function raised an error before it returned anything."
+            message = on_crash or "Your function raised an error before it returned anything."
             raise Stop(CRASHED, message, f"{called}\n{shortened(error)}") from error
         if changed([*args, *kwargs.values()], [*copies[0], *copies[1].values()]):
             message = (
@@ -168,9 +171,10 @@ class Probe:
         expected: object,
         mistakes: Mapping[str, object] | None = None,
         tolerance: float = 1e-6,
+        on_crash: str = "",
     ) -> object:
         """Call with `args`, compare with `expected`, name the misconception on a difference."""
-        got = self.call(*args)
+        got = self.call(*args, on_crash=on_crash)
         lazy = {
             diagnosis: (lambda wrong=wrong: wrong(*copy.deepcopy(args)))
             if callable(wrong)
@@ -287,7 +291,7 @@ def same(got: object, expected: object, tolerance: float) -> bool:
 
 
 def same_array(got: object, expected: object, tolerance: float) -> bool:
-    """`same` for tensors and arrays: equal shapes, values within the tolerance, NaN equal to NaN."""
+    """`same` for tensors and arrays: equal shapes, values within tolerance, NaN equal to NaN."""
     try:
         got, expected = as_array(got), as_array(expected)
         if got.shape != expected.shape:
@@ -332,7 +336,7 @@ def evaluate(wrong: object) -> object:
 def difference(got: object, expected: object) -> str:
     """The most helpful general remark on a wrong value that no named mistake explains."""
     if got is None:
-        return "Your function returned None: is a `return` missing? Printing a value does not return it."
+        return "Your function returned None: is a `return` missing? Printing does not return."
     if is_number(got) and math.isnan(got):
         return "Your function returned nan (not a number): look for 0/0, log of 0 or inf - inf."
     shapes = [tuple(as_array(v).shape) if hasattr(v, "shape") else None for v in (got, expected)]

@@ -1,0 +1,49 @@
+"""The README's table of seconds and memory is written by a command, and is whole."""
+
+import time
+
+import nbformat
+import pytest
+
+from lib.course import budget, notebooks
+from lib.course.budget import BEGIN, END, Cost
+
+README = (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
+CHAPTERS = sorted((notebooks.ROOT / "chapters").glob("[0-9]*.ipynb"))
+
+
+def test_the_readme_has_a_measured_row_for_every_chapter():
+    assert list(budget.written(README)) == [f"chapters/{path.name}" for path in CHAPTERS]
+
+
+def test_every_chapter_keeps_within_two_minutes_and_three_gigabytes():
+    for path, cost in budget.written(README).items():
+        assert cost.seconds <= 120, path
+        assert cost.gigabytes <= 3, path
+
+
+def test_a_written_table_reads_back_and_the_rest_stays():
+    costs = {path: Cost(12.4, 0.53) for path in CHAPTERS}
+    text = budget.replace_table(f"before\n{BEGIN}\nold\n{END}\nafter\n", budget.table(costs))
+    assert set(budget.written(text).values()) == {Cost(12, 0.5)}
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, BEGIN + END + BEGIN + END])
+def test_a_readme_without_its_marks_is_refused(text):
+    with pytest.raises(ValueError, match=r"README\.md needs one"):
+        budget.replace_table(text, "")
+
+
+def test_measuring_takes_time_and_memory_and_leaves_the_file_alone(tmp_path):
+    path = tmp_path / "01.ipynb"
+    source = "block = bytearray(300_000_000)\nimport time\ntime.sleep(0.5)"
+    cells = [nbformat.v4.new_code_cell(source)]
+    notebooks.write(nbformat.v4.new_notebook(cells=cells), path)
+    before, start = path.read_bytes(), time.perf_counter()
+    cost = budget.measure(path)
+    assert 0.5 <= cost.seconds <= time.perf_counter() - start
+    assert cost.gigabytes > 0.3
+    assert path.read_bytes() == before
