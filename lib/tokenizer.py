@@ -10,7 +10,6 @@ import heapq
 import json
 import operator
 import os
-import tempfile
 from collections import Counter, defaultdict
 from itertools import chain, pairwise
 from pathlib import Path
@@ -499,15 +498,13 @@ def tokenizer_json(tokenizer):
 def save_tokenizer(tokenizer, path):
     """Write `tokenizer.json` for us and for Hugging Face: the whole file, or the old one stays."""
     path = Path(path)
-    text = json.dumps(tokenizer_json(tokenizer), ensure_ascii=False, indent=2)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            json.dump(tokenizer_json(tokenizer), file, ensure_ascii=False, indent=2)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 # What the parts of a tokenizer.json must say for its ids to be ours; None stands for "absent".
