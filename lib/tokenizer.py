@@ -57,6 +57,7 @@ def unspell(spelling):
 
 # --- Training ------------------------------------------------------------------------------------
 
+# The pattern of GPT-2. What counts as a letter depends on the Unicode edition that `regex` knows.
 PRETOKEN = regex.compile(
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 )
