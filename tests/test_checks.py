@@ -128,6 +128,26 @@ def test_equality_is_that_of_a_teacher(a, b, equal):
     assert engine.same(a, b, 1e-6) is equal
 
 
+def test_an_answer_of_a_surprising_kind_is_wrong_and_does_not_break_the_check():
+    @engine.exercise("99.3", "Tensor")
+    def tensor(probe):
+        probe.require(probe.call([1, 2]).sum() == 3, "The sum is off.")
+
+    result = check("99.3", list, record=False)
+    assert result.status == "wrong"
+    assert "another kind" in result.message
+    assert "list([1, 2])\nreturned  [1, 2]" in result.example
+
+
+def test_a_check_that_fails_by_itself_is_not_blamed_on_the_learner():
+    @engine.exercise("99.4", "Broken")
+    def broken(probe):
+        raise KeyError("oops")
+
+    with pytest.raises(KeyError):
+        check("99.4", list, record=False)
+
+
 def test_an_unknown_number_lists_those_that_exist():
     with pytest.raises(ValueError, match=r"99\.1"):
         check("99.7", sum)

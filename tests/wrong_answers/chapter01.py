@@ -45,9 +45,14 @@ def without_the_minus(probabilities):
     return math.exp(sum(math.log(p) for p in probabilities) / len(probabilities))
 
 
-@wrong("1.1", "ZeroDivisionError")
+@wrong("1.1", "Add logarithms instead")
 def root_of_the_product(probabilities):
     return (1 / math.prod(probabilities)) ** (1 / len(probabilities))
+
+
+@wrong("1.1", "weighted with its own p")
+def entropy_of_a_distribution(probabilities):
+    return math.exp(-sum(p * math.log(p) for p in probabilities))
 
 
 # --- 1.2 Bits per byte ---------------------------------------------------------------------------
@@ -82,6 +87,16 @@ def mean_of_ratios(losses, tokens):
 @wrong("1.2", "use the total surprise")
 def mean_loss_over_total_bytes(losses, tokens):
     return sum(losses) / len(losses) / math.log(2) / len("".join(tokens).encode())
+
+
+@wrong("1.2", "counted once")
+def bytes_of_different_tokens(losses, tokens):
+    return sum(losses) / math.log(2) / sum(len(token.encode()) for token in set(tokens))
+
+
+@wrong("1.2", "upside down")
+def bytes_per_bit(losses, tokens):
+    return sum(len(token.encode()) for token in tokens) / (sum(losses) / math.log(2))
 
 
 # --- 1.3 Draw a symbol ---------------------------------------------------------------------------
@@ -130,6 +145,37 @@ def returns_the_last_key(probabilities, u):
     return answer
 
 
+@wrong("1.3", "sorted first")
+def sorts_by_name(probabilities, u):
+    total, answer = 0, None
+    for symbol in sorted(probabilities):
+        total += probabilities[symbol]
+        if probabilities[symbol] > 0:
+            answer = symbol
+        if total > u:
+            return symbol
+    return answer
+
+
+@wrong("1.3", "off by one")
+def compares_before_adding(probabilities, u):
+    total = 0
+    for symbol, p in probabilities.items():
+        if total > u:
+            return symbol
+        total += p
+
+
+@wrong("1.3", "its piece is at the right end")
+def falls_back_on_the_likeliest(probabilities, u):
+    total = 0
+    for symbol, p in probabilities.items():
+        total += p
+        if total > u:
+            return symbol
+    return max(probabilities, key=probabilities.get)
+
+
 # --- 1.4 Another way to smooth -------------------------------------------------------------------
 
 
@@ -170,6 +216,24 @@ def divides_by_zero_in_a_new_context(counts, symbol, lower):
 def adds_without_taking_away(counts, symbol, lower):
     c, T = sum(counts.values()), len(counts)
     return counts.get(symbol, 0) / c + T / (c + T) * lower
+
+
+@wrong("1.4", "The two shares are swapped")
+def swapped_shares(counts, symbol, lower):
+    c, T = sum(counts.values()), len(counts)
+    return T / (c + T) * counts.get(symbol, 0) / c + c / (c + T) * lower
+
+
+@wrong("1.4", "may be missing from `counts`")
+def looks_up_without_default(counts, symbol, lower):
+    c, T = sum(counts.values()), len(counts)
+    return (counts[symbol] + T * lower) / (c + T) if c else lower
+
+
+@wrong("1.4", "multiply it by `lower`")
+def lower_order_forgotten(counts, symbol, lower):
+    c, T = sum(counts.values()), len(counts)
+    return (counts.get(symbol, 0) + T) / (c + T)
 
 
 # --- 1.5 The gradient for a batch ----------------------------------------------------------------
@@ -228,6 +292,33 @@ def mean_over_all_entries(logits, targets):
     gradient = logits.softmax(1)
     gradient[torch.arange(len(targets)), targets] -= 1
     return gradient / gradient.numel()
+
+
+@wrong("1.5", "Positions and targets index one entry")
+def rows_and_columns_swapped(logits, targets):
+    gradient = logits.softmax(1)
+    gradient[targets, torch.arange(len(targets))] -= 1
+    return gradient / len(targets)
+
+
+@wrong("1.5", "The targets were ignored")
+def diagonal(logits, targets):
+    return (logits.softmax(1) - torch.eye(*logits.shape)) / len(targets)
+
+
+@wrong("1.5", "each row's own largest logit")
+def subtracts_the_largest_of_all(logits, targets):
+    exponentials = (logits - logits.max()).exp()
+    gradient = exponentials / exponentials.sum(1, keepdim=True)
+    gradient[torch.arange(len(targets)), targets] -= 1
+    return gradient / len(targets)
+
+
+@wrong("1.5", "each row's own largest logit")
+def clamps_the_logits(logits, targets):
+    gradient = logits.clamp(max=80).softmax(1)
+    gradient[torch.arange(len(targets)), targets] -= 1
+    return gradient / len(targets)
 
 
 # --- 1.6 A better lower order --------------------------------------------------------------------

@@ -32,6 +32,11 @@ def perplexity(probe: Probe) -> None:
             sum(1 / x for x in p) / len(p)
         ),
     }
+    weighted = (
+        "Each surprise was weighted with its own p. That is the entropy of a distribution; here "
+    )
+    weighted += "every symbol that came counts once."
+    mistakes[weighted] = lambda p: math.exp(-sum(x * math.log(x) for x in p))
     probe.compare(([0.5],), 2.0, mistakes)
     probe.compare(([0.25, 0.25],), 4.0, mistakes)
     probe.holds("V equally likely symbols have perplexity V")
@@ -39,7 +44,8 @@ def perplexity(probe: Probe) -> None:
     probe.holds("it is the geometric mean of 1/p")
     probe.compare(([1.0, 1.0, 1.0],), 1.0, mistakes)
     probe.holds("certainty has perplexity 1")
-    probe.compare(([0.1] * 2000,), 10.0, mistakes)
+    vanishes = "The product of 2,000 probabilities is 0 in floating point. Add logarithms instead."
+    probe.compare(([0.1] * 2000,), 10.0, {vanishes: math.inf, **mistakes}, on_crash=vanishes)
     probe.holds(
         "it works for long texts, where the product of probabilities is 0 in floating point"
     )
@@ -73,10 +79,13 @@ def bits_per_byte(probe: Probe) -> None:
             n_bytes(tokens) / bits(losses)
         ),
     }
-    probe.compare(([2 * math.log(2)], ["the "]), 0.5, mistakes)
-    probe.holds("two bits over four bytes are half a bit a byte")
+    probe.compare(([math.log(2)], ["the "]), 0.25, mistakes)
+    probe.holds("one bit over four bytes is a quarter of a bit a byte")
     probe.compare(([math.log(2), 5 * math.log(2)], ["a", "bcd"]), 1.5, mistakes)
     probe.holds("totals are divided, not ratios averaged")
+    once = "A token that came twice was counted once."
+    same_token = ([math.log(2), math.log(2)], ["ha", "ha"])
+    probe.compare(same_token, 0.5, {once: 1.0, **mistakes})
     probe.compare(([12 * math.log(2)], ["长江"]), 2.0, mistakes)
     probe.compare(([6 * math.log(2), 5 * math.log(2)], ["长江", "é, naïve"]), 11 / 16, mistakes)
     probe.holds("bytes are those of UTF-8, also for Chinese and accents")
@@ -92,16 +101,18 @@ def draw(probe: Probe) -> None:
         "You compare `u` with each symbol's own probability; add the probabilities up.": (
             lambda p, u: next((s for s in p if p[s] > u), None)
         ),
+        "`u` was compared with the sum before the symbol's own probability was added: "
+        "off by one.": lambda p, u: next(
+            (s for i, s in enumerate(p) if sum(list(p.values())[:i]) > u), None
+        ),
         "Each symbol got a piece of the same size; a piece is as long as its probability.": (
             lambda p, u: list(p)[int(u * len(p))]
-        ),
-        "You return the symbol before the one in whose piece `u` lies: off by one.": (
-            lambda p, u: [s for i, s in enumerate(p) if sum(list(p.values())[:i]) <= u][-2]
         ),
     }
     probe.compare((half, 0.25), "a", mistakes)
     probe.compare((half, 0.75), "b", mistakes)
     probe.compare((uneven, 0.1), "a", mistakes)
+    probe.compare((uneven, 0.3), "b", mistakes)
     probe.compare((uneven, 0.85), "b", mistakes)
     probe.compare((uneven, 0.95), "c", mistakes)
     probe.holds("each symbol owns a piece of [0, 1) as long as its probability")
@@ -115,13 +126,22 @@ def draw(probe: Probe) -> None:
     )
     probe.compare(({"a": 0.0, "b": 1.0}, 0.0), "b", {zero: "a"})
     probe.holds("a piece includes its left end and not its right one")
-    short = {"a": 0.3, "b": 0.3, "c": 0.3999999, "d": 0.0}
+    backwards = {"b": 0.6, "a": 0.4}
+    order = "The symbols were sorted first; go through them in the order in which they stand."
+    probe.compare((backwards, 0.2), "b", {order: "a"})
+    by_size = {"a": 0.3, "b": 0.7}
+    probe.compare((by_size, 0.1), "a", {order: "b"})
+    probe.holds("the symbols are taken in their own order")
+    short = {"b": 0.3, "a": 0.5, "c": 0.199, "d": 0.0}
     rounding = (
         "Rounding left the sum a little below `u`, and the loop ended without an answer: "
         "return the last symbol that can come."
     )
     never = "Rounding left the sum a little below `u`; the last symbol here has probability 0."
-    probe.compare((short, 0.99999999), "c", {rounding: None, never: "d"})
+    likely = "Rounding left the sum a little below `u`: its piece is at the right end, so return "
+    likely += "the last symbol that can come."
+    last = {rounding: None, never: "d", likely: "a"}
+    probe.compare((short, 0.9995), "c", last, on_crash=rounding)
     probe.holds("rounding in the sum does no harm")
     drawn = Counter(probe.call(uneven, (i + 0.5) / 1000) for i in range(1000))
     probe.expect(dict(drawn), {"a": 200, "b": 700, "c": 100}, example="1000 evenly spaced u")
@@ -152,11 +172,21 @@ def witten_bell(probe: Probe) -> None:
             lambda c, x, p: (c.get(x, 0) + 1) / (total(c) + len(c))
         ),
     }
-    counts = {"b": 3, "c": 1}
-    probe.compare((counts, "z", 0.25), 0.5 / 6, mistakes)
+    mistakes |= {
+        "The two shares are swapped: T / (c + T) is the lower order's.": lambda c, x, p: (
+            len(c) / (total(c) + len(c)) * c.get(x, 0) / total(c)
+            + total(c) / (total(c) + len(c)) * p
+        ),
+        "The lower order's share T was given to this one symbol whole; multiply it by `lower`.": (
+            lambda c, x, p: (c.get(x, 0) + len(c)) / (total(c) + len(c))
+        ),
+    }
+    lacking = "The symbol may be missing from `counts`: it was then seen 0 times."
+    counts = {"b": 5, "c": 2}
+    probe.compare((counts, "z", 0.1), 0.2 / 9, mistakes, on_crash=lacking)
     probe.holds("an unseen symbol gets its share of the lower order")
-    probe.compare((counts, "b", 0.5), 4 / 6, mistakes)
-    probe.holds("seen 3 times out of 4, two different: (3 + 2 · ½) / 6")
+    probe.compare((counts, "b", 0.1), 5.2 / 9, mistakes)
+    probe.holds("seen 5 times out of 7, two different, lower order 0.1: (5 + 2 · 0.1) / 9")
     empty = "Without any counts there is only the lower order: return it."
     probe.compare(({}, "b", 0.125), 0.125, {empty: 0.0}, on_crash=empty)
     probe.holds("without counts the lower order is all we know")
@@ -200,23 +230,30 @@ def cross_entropy_gradient(probe: Probe) -> None:
         "1 was subtracted from whole columns: index one entry in each row, "
         "with `torch.arange(B)` beside `targets`.": _whole_columns,
     }
+    mistakes |= {
+        "Rows and columns are swapped: the position comes first, then the target.": _swapped,
+        "The targets were ignored: 1 was subtracted on the diagonal.": lambda z, t: (
+            (z.softmax(1) - torch.eye(*z.shape)) / len(z)
+        ),
+    }
     generator = torch.Generator().manual_seed(0)
-    for B, V in ((1, 2), (2, 3), (5, 7)):
-        logits = torch.randn(B, V, generator=generator, dtype=torch.float64).mul(8).round().div(4)
-        targets = torch.arange(B) % V
-        probe.compare((logits, targets), _autograd(logits, targets), mistakes)
+    for targets, V in (([1], 2), ([2, 0], 3), ([3, 0, 3, 1, 2], 7)):
+        logits = torch.randn(len(targets), V, generator=generator, dtype=torch.float64)
+        logits, targets = logits.mul(8).round().div(4), torch.tensor(targets)
+        indices = "Positions and targets index one entry in each row: [position, target]."
+        probe.compare((logits, targets), _autograd(logits, targets), mistakes, on_crash=indices)
     probe.holds("it equals what autograd finds, for several shapes")
     rows = probe.call(logits, targets).sum(1)
-    probe.expect(rows, torch.zeros(B, dtype=torch.float64), example="the sum of each row")
+    probe.expect(rows, torch.zeros(5, dtype=torch.float64), example="the sum of each row")
     probe.holds("each row adds up to zero: what one logit gains, the others lose")
-    large = torch.tensor([[1000.0, 0.0]])
-    got = probe.call(large, torch.tensor([1]))
-    probe.require(
-        not torch.isnan(got).any(),
-        "exp(1000) overflows: use `torch.softmax`, or subtract each row's largest logit first.",
-        "logits [[1000, 0]] gave nan",
+    overflow = (
+        "exp(1000) overflows: use `torch.softmax`, or subtract each row's own largest logit first."
     )
-    probe.expect(got, torch.tensor([[1.0, -1.0]]), example="logits [[1000, 0]], target 1")
+    for large in ([[1000.0, 0.0]], [[1000.0, 999.0]], [[1000.0, 0.0], [0.0, -1.0]]):
+        logits, targets = torch.tensor(large), torch.ones(len(large), dtype=torch.int64)
+        got, expected = probe.call(logits, targets), _autograd(logits, targets)
+        close = not torch.isnan(got).any() and torch.allclose(got, expected, atol=1e-5)
+        probe.require(close, overflow, f"logits {large}\nreturned {got.tolist()}")
     probe.holds("large logits do not overflow")
 
 
@@ -224,6 +261,12 @@ def _autograd(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     leaf = logits.clone().requires_grad_()
     torch.nn.functional.cross_entropy(leaf, targets).backward()
     return leaf.grad
+
+
+def _swapped(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    gradient = logits.softmax(1)
+    gradient[targets, torch.arange(len(targets))] -= 1
+    return gradient / len(logits)
 
 
 def _whole_columns(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -257,8 +300,8 @@ def continuation_probability(probe: Probe) -> None:
         "This is the number of different symbols before it; divide by the number of "
         "different bigrams.": before,
     }
-    probe.compare(("abcbab", "b"), 2 / 4, mistakes)
-    probe.holds("ab, bc, cb, ba are four different bigrams; two of them end in b")
+    probe.compare(("aaabbb", "b"), 2 / 3, mistakes)
+    probe.holds("aa, ab, bb are three different bigrams; two of them end in b")
     text = "san francisco, san francisco, san francisco, an inn, a cask, on us"
     probe.compare((text, "c"), before(text, "c") / len(pairs(text)), mistakes)
     probe.holds("repetition of the same bigram counts once")

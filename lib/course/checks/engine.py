@@ -124,6 +124,7 @@ class Probe:
     def __init__(self, answer: object):
         self.answer = answer
         self.held: list[str] = []
+        self.last = ""  # the last call and what it returned, for answers of a surprising kind
 
     def holds(self, claim: str) -> None:
         """Record a property that the lines of the check above this one have established."""
@@ -163,6 +164,7 @@ class Probe:
                 "Your function changes its argument; work on a copy, so that callers keep theirs."
             )
             raise Stop(WRONG, message, called)
+        self.last = f"{called}\nreturned  {show(result)}"
         return result
 
     def compare(
@@ -233,6 +235,11 @@ def check(number: str, answer: object, *, record: bool = True) -> Outcome:
         outcome = Outcome(
             number, known.title, stop.status, message, stop.example, tuple(probe.held)
         )
+    except Exception:
+        if not probe.last:
+            raise  # nothing of the learner's has run: the check itself is broken
+        message = "Your function returned something of another kind than the exercise asks for."
+        outcome = Outcome(number, known.title, WRONG, message, probe.last, tuple(probe.held))
     if record:
         progress.record(number, outcome.status)
     return outcome
@@ -336,7 +343,10 @@ def evaluate(wrong: object) -> object:
 def difference(got: object, expected: object) -> str:
     """The most helpful general remark on a wrong value that no named mistake explains."""
     if got is None:
-        return "Your function returned None: is a `return` missing? Printing does not return."
+        return (
+            "Your function returned None: is a `return` missing? "
+            "Printing a value does not return it."
+        )
     if is_number(got) and math.isnan(got):
         return "Your function returned nan (not a number): look for 0/0, log of 0 or inf - inf."
     shapes = [tuple(as_array(v).shape) if hasattr(v, "shape") else None for v in (got, expected)]
