@@ -11,6 +11,7 @@ import json
 import operator
 import os
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import regex
 # --- Bytes and their printable stand-ins ---------------------------------------------------------
 
 
-def byte_stand_ins():
+def byte_stand_ins() -> dict[int, str]:
     """Give each of the 256 bytes one printable character (Radford et al., 2019).
 
     A byte that prints as itself in Latin-1 keeps its character; the 68 others (controls, spaces and
@@ -41,7 +42,7 @@ BYTE_OF = {character: byte for byte, character in STAND_IN.items()}
 BYTE_ORDER = sorted(range(256), key=STAND_IN.get)
 
 
-def spell(token):
+def spell(token: bytes) -> str:
     """Write a byte string with one printable stand-in a byte; `unspell` reads it back.
 
     >>> spell(b" the"), unspell("Ġthe")
@@ -50,7 +51,7 @@ def spell(token):
     return "".join([STAND_IN[byte] for byte in token])
 
 
-def unspell(spelling):
+def unspell(spelling: str) -> bytes:
     """Read a byte string that `spell` wrote; `KeyError` if a character stands for no byte."""
     return bytes([BYTE_OF[character] for character in spelling])
 
@@ -63,7 +64,7 @@ PRETOKEN = regex.compile(
 )
 
 
-def count_pretokens(texts):
+def count_pretokens(texts: Iterable[str]) -> Counter[str]:
     """Count the pre-tokens of an iterable of texts: the only thing that training looks at.
 
     >>> count_pretokens(["To be, or not to be"]).most_common(2)
@@ -77,7 +78,7 @@ def count_pretokens(texts):
     return counts
 
 
-def to_utf8(text):
+def to_utf8(text: str) -> bytes:
     """Encode to UTF-8; `ValueError` if `text` holds half of a surrogate pair, which has no bytes.
 
     >>> to_utf8("水")
@@ -93,7 +94,7 @@ def to_utf8(text):
         ) from None
 
 
-def initial_tokens(special_tokens):
+def initial_tokens(special_tokens: Sequence[str]) -> list[bytes]:
     """List the tokens before the first merge: the special tokens, then the 256 bytes.
 
     >>> initial_tokens(["<|end|>"])[:3], len(initial_tokens([]))
@@ -114,7 +115,7 @@ def initial_tokens(special_tokens):
     return [to_utf8(token) for token in special_tokens] + [bytes([byte]) for byte in BYTE_ORDER]
 
 
-def check_training(pretoken_counts, vocab_size, n_initial):
+def check_training(pretoken_counts: Mapping, vocab_size: int, n_initial: int) -> None:
     """Refuse an empty corpus and a vocabulary too small for what must be in it."""
     if not pretoken_counts:
         raise ValueError(
@@ -127,7 +128,9 @@ def check_training(pretoken_counts, vocab_size, n_initial):
         )
 
 
-def merge_in_place(word, pair, new_id):
+def merge_in_place(
+    word: list[int], pair: tuple[int, int], new_id: int
+) -> list[tuple[tuple[int, int], int]]:
     """Replace every `pair` in `word`, left to right, and list the neighbouring pairs that changed.
 
     Returns a list of `(pair, change)`, change -1 for a pair that went and +1 for one that came.
@@ -152,7 +155,7 @@ def merge_in_place(word, pair, new_id):
     return changes
 
 
-def index_pairs(words, counts):
+def index_pairs(words: list[list[int]], counts: list[int]) -> tuple[dict, dict]:
     """Count every pair of neighbouring ids, and note in which words it stands.
 
     >>> pair_counts, where = index_pairs([[1, 2], [1, 2, 1]], [10, 3])
@@ -167,7 +170,9 @@ def index_pairs(words, counts):
     return pair_counts, where
 
 
-def train_bpe(pretoken_counts, vocab_size, special_tokens=(), min_frequency=2):
+def train_bpe(
+    pretoken_counts: Mapping[str, int], vocab_size: int, special_tokens=(), min_frequency=2
+) -> tuple[list[bytes], list[tuple[int, int]]]:
     """Learn merges until `vocab_size` tokens exist or no pair occurs `min_frequency` times.
 
     Returns `(tokens, merges)`: the byte string of every id, and the merged pairs of ids in order.
@@ -211,7 +216,7 @@ def train_bpe(pretoken_counts, vocab_size, special_tokens=(), min_frequency=2):
 # --- Encoding ------------------------------------------------------------------------------------
 
 
-def apply_merges(ids, merge_table):
+def apply_merges(ids: Iterable[int], merge_table: Mapping) -> list[int]:
     """Merge one pre-token as training would have: the earliest-learnt pair first, leftmost first.
 
     `merge_table` maps a pair of ids to `(rank, new_id)`. A heap and links to the neighbours make it
@@ -250,12 +255,14 @@ class PretokenCache(dict):
     held all are dropped; frequent ones are back within a few lines of text.
     """
 
-    def __init__(self, byte_id, merge_table, limit=65_536, longest=64):
+    def __init__(
+        self, byte_id: Mapping, merge_table: Mapping, limit: int = 65_536, longest: int = 64
+    ):
         super().__init__()
         self.byte_id, self.merge_table = byte_id, merge_table
         self.limit, self.longest = limit, longest
 
-    def __missing__(self, pretoken):
+    def __missing__(self, pretoken: str) -> list[int]:
         ids = apply_merges([self.byte_id[byte] for byte in to_utf8(pretoken)], self.merge_table)
         if len(pretoken) <= self.longest:
             if len(self) >= self.limit:
@@ -264,7 +271,7 @@ class PretokenCache(dict):
         return ids
 
 
-def check_vocabulary(tokens, id_of, special_tokens):
+def check_vocabulary(tokens: list[bytes], id_of: Mapping, special_tokens: Sequence[str]) -> None:
     """Refuse a table in which an id, a byte or a special token is missing or ambiguous."""
     if len(id_of) < len(tokens):
         token, _ = Counter(tokens).most_common(1)[0]
@@ -299,14 +306,14 @@ class Vocabulary:
     (257, 'J<|end|>')
     """
 
-    def __init__(self, tokens, special_tokens=()):
+    def __init__(self, tokens: Sequence[bytes], special_tokens: Sequence[str] = ()):
         self.tokens = list(tokens)
         self.vocab_size = len(self.tokens)
         self.id_of = {token: i for i, token in enumerate(self.tokens)}
         check_vocabulary(self.tokens, self.id_of, special_tokens)
         self.special_tokens = {token: self.id_of[to_utf8(token)] for token in special_tokens}
 
-    def decode_bytes(self, ids):
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Join the byte strings of `ids`; `ValueError` names an id that is not in the table."""
         ids = [operator.index(i) for i in ids]
         unknown = next((i for i in ids if not 0 <= i < self.vocab_size), None)
@@ -317,7 +324,7 @@ class Vocabulary:
             )
         return b"".join([self.tokens[i] for i in ids])
 
-    def decode(self, ids):
+    def decode(self, ids: Iterable[int]) -> str:
         """Turn ids into text.
 
         Bytes that are not UTF-8 become U+FFFD: one for each longest piece that begins a character
@@ -325,14 +332,14 @@ class Vocabulary:
         """
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
-    def decode_iterable(self, ids):
+    def decode_iterable(self, ids: Iterable[int]) -> Iterator[str]:
         """Yield text as ids arrive, holding back a character until its last byte is there."""
         utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
         yield from filter(None, (utf8.decode(self.decode_bytes([i])) for i in ids))
         yield from filter(None, [utf8.decode(b"", final=True)])
 
 
-def index_merges(tokenizer):
+def index_merges(tokenizer: "Tokenizer") -> dict[tuple[int, int], tuple[int, int]]:
     """Turn the list of merges into the table `{pair: (rank, new_id)}` of `apply_merges`."""
     tokens, special_ids = tokenizer.tokens, set(tokenizer.special_tokens.values())
     table = {}
@@ -349,7 +356,9 @@ def index_merges(tokenizer):
     return table
 
 
-def allow_special(special_tokens, allowed):
+def allow_special(
+    special_tokens: Mapping[str, int], allowed: str | Iterable[str]
+) -> dict[str, int]:
     """Pick the special tokens that a text may contain: "all", or a collection of their names."""
     if allowed == "all":
         return special_tokens
@@ -364,7 +373,9 @@ def allow_special(special_tokens, allowed):
     return {token: special_tokens[token] for token in allowed}
 
 
-def encode_part(text, cache, special_ids, final):
+def encode_part(
+    text: str, cache: PretokenCache, special_ids: Mapping[str, int], final: bool
+) -> tuple[list[int], str]:
     """Encode what no later text can change; return `(ids, rest)`, with an empty rest if `final`.
 
     Special tokens are cut out first, leftmost first and the longest of those. A later character can
@@ -389,7 +400,9 @@ def encode_part(text, cache, special_ids, final):
     return ids, "" if final else text[start + sum(map(len, pretokens)) :]
 
 
-def encode_chunks(chunks, cache, special_ids, block, max_held):
+def encode_chunks(
+    chunks: Iterable[str], cache: PretokenCache, special_ids: Mapping, block: int, max_held: int
+) -> Iterator[int]:
     """Yield the ids of the joined chunks; what may still change waits for the next chunk."""
     held, due = "", block
     for chunk in chunks:
@@ -419,21 +432,28 @@ class Tokenizer(Vocabulary):
     ([257, 258, 11, 220, 162, 108, 112], 'lower, 水')
     """
 
-    def __init__(self, tokens, merges, special_tokens=()):
+    def __init__(
+        self,
+        tokens: Sequence[bytes],
+        merges: Iterable[tuple[int, int]],
+        special_tokens: Sequence[str] = (),
+    ):
         super().__init__(tokens, special_tokens)
         self.merges = [tuple(pair) for pair in merges]
         byte_id = {byte: self.id_of[bytes([byte])] for byte in range(256)}
         self.cache = PretokenCache(byte_id, index_merges(self))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Tokenizer(vocab_size={self.vocab_size}, special_tokens={[*self.special_tokens]})"
 
-    def encode(self, text, allowed_special=()):
+    def encode(self, text: str, allowed_special: str | Iterable[str] = ()) -> list[int]:
         """Turn text into a list of ids. A special token counts as plain text unless allowed."""
         special_ids = allow_special(self.special_tokens, allowed_special)
         return encode_part(text, self.cache, special_ids, final=True)[0]
 
-    def encode_iterable(self, chunks, allowed_special=(), block=65_536, max_held=262_144):
+    def encode_iterable(
+        self, chunks: Iterable[str], allowed_special=(), block=65_536, max_held=262_144
+    ) -> Iterator[int]:
         """Yield the ids that `encode` gives for the joined chunks, wherever they are cut.
 
         Memory holds a block, a chunk and the pre-token at the end, in characters; `ValueError` if
@@ -442,14 +462,19 @@ class Tokenizer(Vocabulary):
         special_ids = allow_special(self.special_tokens, allowed_special)
         return encode_chunks(chunks, self.cache, special_ids, block, max_held)
 
-    def content_hash(self):
+    def content_hash(self) -> str:
         """SHA-256 over pattern, tokens, merges and special tokens, which fix every id."""
         content = [PRETOKEN.pattern, self.merges, list(self.special_tokens)]
         content.append([token.hex() for token in self.tokens])
         return hashlib.sha256(json.dumps(content).encode("utf-8")).hexdigest()
 
 
-def train_tokenizer(texts, vocab_size, special_tokens=("<|endoftext|>",), min_frequency=2):
+def train_tokenizer(
+    texts: Iterable[str],
+    vocab_size: int,
+    special_tokens: Sequence[str] = ("<|endoftext|>",),
+    min_frequency: int = 2,
+) -> Tokenizer:
     """Train on an iterable of texts: `count_pretokens`, then `train_bpe`, as a `Tokenizer`.
 
     >>> train_tokenizer(["to be or not to be"], 260)
@@ -463,7 +488,7 @@ def train_tokenizer(texts, vocab_size, special_tokens=("<|endoftext|>",), min_fr
 # --- Files ---------------------------------------------------------------------------------------
 
 
-def tokenizer_json(tokenizer):
+def tokenizer_json(tokenizer: Tokenizer) -> dict:
     """The content of a Hugging Face `tokenizer.json`: all that makes a byte-level BPE tokenizer."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False}
     byte_level |= {"trim_offsets": True, "use_regex": True}
@@ -496,7 +521,7 @@ def tokenizer_json(tokenizer):
     }
 
 
-def save_tokenizer(tokenizer, path):
+def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike) -> None:
     """Write `tokenizer.json` for us and for Hugging Face: the whole file, or the old one stays."""
     path = Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -529,7 +554,7 @@ LAYOUT = {
 }
 
 
-def check_layout(data, path):
+def check_layout(data: dict, path: str | os.PathLike) -> None:
     """Refuse a file that is not the `tokenizer.json` of a byte-level BPE tokenizer."""
     for name, allowed in LAYOUT.items():
         value = data
@@ -551,7 +576,7 @@ def check_layout(data, path):
             )
 
 
-def load_tokenizer(path):
+def load_tokenizer(path: str | os.PathLike) -> Tokenizer:
     """Read a `tokenizer.json` that `save_tokenizer` or Hugging Face wrote for byte-level BPE.
 
     `ValueError` says what is wrong with a file that is cut short, or of another kind.

@@ -1,6 +1,7 @@
 """The engine of the checks: four outcomes, each with a message that a learner can act on."""
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -74,6 +75,23 @@ def test_a_crash_shows_the_learners_own_lines_only():
     assert "ZeroDivisionError: division by zero" in result.example
     assert "engine.py" not in result.example
     assert "divide([1, 2])" in result.example
+
+
+def test_a_crash_inside_a_library_is_shown_at_the_learners_line():
+    def count(numbers):
+        return Counter(numbers[i + 1] for i in range(len(numbers)))
+
+    result = outcome(count)
+    assert "return Counter(" in result.example
+    assert "in update" not in result.example
+    assert "IndexError" in result.example
+
+
+def test_lines_of_a_notebook_are_counted_from_the_top_of_their_cell():
+    namespace = {}
+    source = "def f(numbers):\n    return 1 / 0\n"
+    exec(compile(source, "<ipython-input-3-abc>", "exec"), namespace)
+    assert "line 2 of the cell, in f:" in outcome(namespace["f"]).example
 
 
 GENERAL = [

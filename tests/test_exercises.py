@@ -78,7 +78,7 @@ class TestExercise:
     def test_its_solution_is_correct_and_leaves_no_trace_in_the_progress(self, number):
         last = cells("solutions", number)[-1]
         assert "record=False" in last.source
-        assert ": correct" in last.outputs[0].data["text/plain"]
+        assert "· correct" in last.outputs[0].data["text/plain"]
 
     def test_the_same_name_is_checked_in_chapter_and_solution(self, number):
         names = {CHECK.match(cells(f, number)[-1].source).group(2) for f in notebooks.FOLDERS}

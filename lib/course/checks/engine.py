@@ -31,6 +31,7 @@ import html
 import importlib
 import math
 import os
+import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ from lib.course import progress
 NOT_ATTEMPTED, CORRECT, WRONG, CRASHED = "not attempted", "correct", "wrong", "crashed"
 COLOURS = {NOT_ATTEMPTED: "#7a7a7a", CORRECT: "#2b7a4b", WRONG: "#b3541e", CRASHED: "#a3263a"}
 CHECKS_FOLDER = Path(__file__).parent
+LIBRARY_FOLDERS = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Outcome:
     held: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        lines = [f"Exercise {self.number} · {self.title}: {self.status}"]
+        lines = [f"Exercise {self.number} · {self.title} · {self.status}"]
         lines += [self.message] if self.message else []
         lines += ["    " + line for line in self.example.splitlines()]
         lines += [
@@ -94,13 +96,15 @@ class Outcome:
         colour = COLOURS[self.status]
         parts = [
             f'<div style="border-left:4px solid {colour};padding:2px 12px">',
-            f"<b>Exercise {self.number} · {html.escape(self.title)}:</b> ",
+            f"<b>Exercise {self.number} · {html.escape(self.title)} ·</b> ",
             f'<b style="color:{colour}">{self.status}</b>',
         ]
         if self.message:
             parts.append(f"<div>{_inline_code(self.message)}</div>")
         if self.example:
-            parts.append(f'<pre style="margin:4px 0">{html.escape(self.example)}</pre>')
+            parts.append(
+                f'<pre style="margin:4px 0;font-family:monospace">{html.escape(self.example)}</pre>'
+            )
         if self.held:
             parts.append(
                 "<div>Established:</div>" if self.status == CORRECT else "<div>Already right:</div>"
@@ -396,13 +400,27 @@ def show(value: object, limit: int = 160) -> str:
 
 
 def shortened(error: BaseException) -> str:
-    """The learner's own part of a traceback: their lines, without the frames of the checks."""
-    inside = os.path.normcase(str(CHECKS_FOLDER))
+    """The learner's own lines of a traceback, without those of the checks and of libraries."""
     summary = traceback.TracebackException.from_exception(error)
-    frames = [f for f in summary.stack if not os.path.normcase(f.filename).startswith(inside)]
-    own = frames[:3] + [f for f in frames[-2:] if f not in frames[:3]]
-    lines = [f"line {f.lineno} of {f.name}:  {f.line}" for f in own]
+    outside = [f for f in summary.stack if not under(f.filename, str(CHECKS_FOLDER))]
+    own = [f for f in outside if not under(f.filename, *LIBRARY_FOLDERS)] or outside
+    shown = own if len(own) <= 5 else [*own[:3], *own[-2:]]
+    lines = [
+        f"line {f.lineno}{' of the cell' * in_notebook(f.filename)}, in {f.name}:  {f.line}"
+        for f in shown
+    ]
     return "\n".join([*lines, "".join(summary.format_exception_only()).strip()])
+
+
+def under(filename: str, *folders: str) -> bool:
+    """Whether a file lies in one of the folders."""
+    path = os.path.normcase(filename)
+    return any(path.startswith(os.path.normcase(folder) + os.sep) for folder in folders)
+
+
+def in_notebook(filename: str) -> bool:
+    """Whether code was run from a notebook cell: the kernel keeps such code under its own name."""
+    return "ipykernel" in filename or filename.startswith("<ipython-input")
 
 
 def _inline_code(text: str) -> str:
