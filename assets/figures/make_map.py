@@ -18,11 +18,21 @@ KINDS = (
     ("self-supervised", "the answer is cut", "from the example"),
     ("reinforcement", "tries, and a reward", "for each"),
 )
-ROUTE = (
-    ("build", ("02 tokenizer", "03 data", "04 attention", "05 GPT", "06 pretraining")),
-    ("improve", ("07 generation", "08 modern parts", "09 scaling", "10 real weights")),
-    ("adapt", ("12 instructions", "13 LoRA", "14 translation", "15 preferences", "16 rewards")),
-    ("release", ("17 evaluation", "18 quantisation", "20 serving")),
+WRITTEN = ("search", "logic", "planning", "grammars", "chess by looking ahead")
+ROUTE = (  # x, heading, chapters
+    (408, "build", ("02 tokenizer", "03 data", "04 attention", "05 GPT", "06 pretraining")),
+    (538, "extend", ("07 generation", "08 modern parts", "09 scaling", "10 pretrained weights")),
+    (
+        708,
+        "adapt",
+        ("12 instructions", "13 LoRA", "14 translation", "15 preferences", "16 rewards"),
+    ),
+    (841, "release", ("17 evaluation", "18 quantization", "20 serving")),
+)
+BASELINES = (
+    ("00 letter pairs", "a table of counts,", "neighbours, k-means"),
+    ("01 n-grams", "longer memories,", "counted with care"),
+    ("11 TF-IDF", "words counted", "and weighed"),
 )
 
 
@@ -91,12 +101,11 @@ def draw():
         "programs that do what seems to need a mind", "#cdbf9f",
     )  # fmt: skip
     parts += [
-        text(28, 118, "rules that somebody", 13, SOFT),
-        text(28, 136, "wrote: search, logic,", 13, SOFT),
-        text(28, 154, "planning, chess by", 13, SOFT),
-        text(28, 172, "looking ahead", 13, SOFT),
-        text(28, 205, "not in this course,", 13, SOFT, style="italic"),
-        text(28, 223, "but a good baseline", 13, SOFT, style="italic"),
+        text(28, 118, "rules that", 13, SOFT),
+        text(28, 136, "somebody wrote", 13, SOFT),
+        *(text(28, 182 + 78 * i, word, 13, SOFT) for i, word in enumerate(WRITTEN)),
+        text(28, 590, "not in this course,", 13, SOFT, style="italic"),
+        text(28, 608, "but a good baseline", 13, SOFT, style="italic"),
     ]
     parts += region(
         190, 78, 808, 554, "#e3ebf1", "Machine learning",
@@ -104,8 +113,10 @@ def draw():
     )  # fmt: skip
     parts += kinds(210, 146, 768)
     parts += [text(210, 262, "without neural networks", 13, SOFT)]
-    for i, station in enumerate(("00 letter pairs", "01 n-grams", "11 TF-IDF")):
-        parts += stop(210, 290 + 34 * i, station)
+    for i, (station, first, second) in enumerate(BASELINES):
+        y = 308 + 108 * i
+        parts += stop(210, y, station)
+        parts += [text(248, y + 24, first, 12, SOFT), text(248, y + 41, second, 12, SOFT)]
     parts += region(
         372, 234, 612, 384, "#b9d0dd", "Deep learning",
         "many simple layers, fitted together by gradients", "#7f9fb4",
@@ -118,8 +129,8 @@ def draw():
         "one network that predicts the next piece of text, and what follows from that",
         "#12355b", light=True,
     )  # fmt: skip
-    for i, (heading, stations) in enumerate(ROUTE):
-        parts += route(408 + 142 * i, 424, heading, stations)
+    for x, heading, stations in ROUTE:
+        parts += route(x, 424, heading, stations)
     body = "\n".join(parts)
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1020 654" width="1020" height="654" '

@@ -1,5 +1,6 @@
 """Wrong answers to the exercises of chapter 00."""
 
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -93,6 +94,17 @@ def only_the_first_place(text, character):
     return text[place + 1 : place + 2] if place >= 0 else ""
 
 
+@wrong("0.3", "looked at the last place")
+def only_the_last_place(text, character):
+    return next((b for a, b in reversed(list(pairwise(text))) if a == character), "")
+
+
+@wrong("0.3", "returned the rarest")
+def the_least_frequent(text, character):
+    counts = Counter(b for a, b in pairwise(text) if a == character)
+    return min(counts, key=lambda c: (counts[c], c)) if counts else ""
+
+
 @wrong("0.3", "return the character itself")
 def the_count(text, character):
     counts = Counter(b for a, b in pairwise(text) if a == character)
@@ -105,7 +117,27 @@ def whichever_came_first(text, character):
     return counts.most_common(1)[0][0] if counts else ""
 
 
-@wrong("0.3", "followed by `a` and then by `b`")
+@wrong("0.3", "Pairs overlap")
+def counted_without_overlap(text, character):
+    return best({b: n for b in set(text) if (n := text.count(character + b))})
+
+
+@wrong("0.3", "Pairs overlap")
+def a_regular_expression(text, character):
+    return best(Counter(re.findall(character + "(.)", text)))
+
+
+@wrong("0.3", "A line break is a character")
+def a_regular_expression_with_overlap(text, character):
+    return best(Counter(re.findall(f"(?<={re.escape(character)}).", text)))
+
+
+@wrong("0.3", "look for the full stop itself")
+def a_regular_expression_not_escaped(text, character):
+    return best(Counter(re.findall(f"(?s)(?<={character}).", text)))
+
+
+@wrong("0.3", "Pairs overlap")
 def split_at_the_character(text, character):
     pieces = text.split(character)[1:]
     return best(Counter(piece[0] for piece in pieces if piece))
@@ -130,6 +162,17 @@ def no_doubled_characters(text):
     seen = {(a, b) for a, b in pairwise(text) if a != b}
     n = len(set(text))
     return n * (n - 1) - len(seen)
+
+
+@wrong("0.4", "A character can follow itself")
+def doubled_only_among_the_seen(text):
+    n = len(set(text))
+    return n * (n - 1) - len(set(pairwise(text)))
+
+
+@wrong("0.4", "two characters")
+def never_seen_in_small_letters(text):
+    return len(set(text.lower())) ** 2 - len(set(pairwise(text.lower())))
 
 
 @wrong("0.4", "order matters")

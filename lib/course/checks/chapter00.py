@@ -88,7 +88,7 @@ def kinds_of_learning(probe):
     missing = [letter for letter in ANSWERS if kinds.get(letter) in (None, "", ...)]
     probe.require(not missing, f"No kind is given yet for: {', '.join(missing)}.")
     for letter, expected in ANSWERS.items():
-        given = str(kinds[letter]).strip().lower()
+        given = str(kinds[letter]).strip().lower().removesuffix("learning").strip()
         probe.require(
             given in KINDS,
             f"{kinds[letter]!r} is not one of the five kinds.",
@@ -115,14 +115,26 @@ def most_likely_next(probe):
     probe.compare(("nnxay", "a"), "y", mistakes=mistakes)
     probe.holds("it looks at what comes after the character")
     first = "You looked at the first place where the character occurs; count all of them."
-    probe.compare(("xaxbxb", "x"), "b", mistakes={overall: "x", first: "a"})
+    last = "You looked at the last place where the character occurs; count all of them."
+    rarest = (
+        "You returned the rarest of the characters that follow; asked for is the most frequent."
+    )
+    mistakes = {overall: "x", first: "a", last: "d", rarest: "c"}
+    probe.compare(("xaxaxbxcxbxbxdxd", "x"), "b", mistakes=mistakes)
     probe.holds("it counts every place, and only those after the character")
     tie = "Two characters follow equally often; return the smaller of them, as `min` would."
     probe.compare(("xbxaxbxa", "x"), "a", mistakes={tie: "b"})
     probe.holds("of equally frequent ones it takes the smaller")
-    doubled = "Pairs overlap: in `aab` the character `a` is followed by `a` and then by `b`."
-    probe.compare(("caaab", "a"), "a", mistakes={doubled: "b"})
+    doubled = "Pairs overlap: in `bbba` the character `b` is followed by `b`, by `b` and by `a`."
+    probe.compare(("cbbba", "b"), "b", mistakes={doubled: "a"})
     probe.holds("a character may follow itself")
+    line_break = "A line break is a character like any other; count it when it follows."
+    probe.compare(("x\nx\nxa", "x"), "\n", mistakes={line_break: "a"})
+    pattern = (
+        "In a regular expression `.` stands for every character; look for the full stop itself."
+    )
+    probe.compare(("bbb.c", "."), "c", mistakes={pattern: "b"})
+    probe.holds("a line break and a full stop are characters like any other")
     probe.compare(("ab", "b"), "")
     probe.compare(("ab", "z"), "")
     probe.compare(("", "a"), "")
@@ -138,13 +150,19 @@ def most_likely_next(probe):
 def never_seen(probe):
     probe.compare(("",), 0)
     seen = "You counted the pairs that do occur; asked for are those that never do."
-    probe.compare(("aa",), 0, mistakes={seen: 1})
     itself = "A character can follow itself: count `aa` among the pairs too."
+    probe.compare(("aa",), 0, mistakes={seen: 1, itself: -1})
     probe.compare(("a",), 1, mistakes={itself: 0})
     probe.holds("a character can follow itself")
     order = "The pair `ab` is not the pair `ba`: order matters."
     probe.compare(("ab",), 3, mistakes={order: 2, seen: 1})
     probe.holds("order matters")
+    folded = (
+        "You counted capitals and small letters as one character; to a program `A` and `a` are "
+        "two characters."
+    )
+    probe.compare(("Aa",), 3, mistakes={folded: 0})
+    probe.holds("capitals and small letters are different characters")
     twice = (
         "A pair that occurs twice is one pair: take off the number of different pairs, not the "
         "number of places."
