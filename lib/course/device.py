@@ -460,7 +460,7 @@ def environment() -> Environment:
             platform.python_version(),
             "" if sys.version_info >= LEAST_PYTHON else f"install Python {wanted} or later",
         ),
-        Fact("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        Fact("system", f"{platform.system()}, {platform.machine()}"),
         Fact("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
         Fact("devices", ", ".join(available_devices())),
         Fact(
