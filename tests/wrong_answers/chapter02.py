@@ -74,6 +74,13 @@ def bytes_object(code_point):
     return chr(code_point).encode()
 
 
+@wrong("2.1", "as UTF-16 does")
+def another_encoding(code_point):
+    if code_point < 0x80:
+        return [code_point]
+    return list(chr(code_point).encode("utf-16-be"))
+
+
 # --- 2.2 The next merge --------------------------------------------------------------------------
 
 
@@ -139,6 +146,50 @@ def nothing_to_merge(word_counts):
 @wrong("2.2", "the pair itself is asked for")
 def the_count(word_counts):
     return max(counted(word_counts).values(), default=None)
+
+
+def tied(word_counts, order):
+    counts = Counter()
+    for word, count in word_counts.items():
+        for pair in pairwise(word):
+            counts[pair] += count
+    return min(counts, key=lambda pair: (-counts[pair], order(pair))) if counts else None
+
+
+@wrong("2.2", "wrong part of the pair")
+def tie_by_the_second_id(word_counts):
+    return tied(word_counts, lambda pair: (pair[1], pair[0]))
+
+
+@wrong("2.2", "sum of the two ids")
+def tie_by_the_sum(word_counts):
+    return tied(word_counts, sum)
+
+
+@wrong("2.2", "Ties are broken as texts")
+def tie_by_the_text(word_counts):
+    return tied(word_counts, str)
+
+
+@wrong("2.2", "first ids only")
+def tie_by_the_first_id_only(word_counts):
+    return tied(word_counts, lambda pair: pair[0])
+
+
+@wrong("2.2", "two different pairs")
+def unordered_pairs(word_counts):
+    counts = Counter()
+    for word, count in word_counts.items():
+        for pair in pairwise(word):
+            counts[min(pair), max(pair)] += count
+    return min(counts, key=lambda pair: (-counts[pair], pair)) if counts else None
+
+
+@wrong("2.2", "A pair that occurs once is a pair too")
+def at_least_twice(word_counts):
+    best = tied(word_counts, lambda pair: pair)
+    total = sum(n for word, n in word_counts.items() for pair in pairwise(word) if pair == best)
+    return best if total > 1 else None
 
 
 # --- 2.3 Replaying the merges --------------------------------------------------------------------
@@ -220,6 +271,38 @@ def in_the_callers_list(ids, ranks):
         ids[i : i + 2] = [ranks[ids[i], ids[i + 1]][1]]
 
 
+def merged_in_order(ids, pairs, ranks):
+    for pair in pairs:
+        merged = []
+        for i in ids:
+            if merged and (merged[-1], i) == pair:
+                merged[-1] = ranks[pair][1]
+            else:
+                merged.append(i)
+        ids = merged
+    return ids
+
+
+@wrong("2.3", "The rank decides")
+def in_the_order_of_the_dictionary(ids, ranks):
+    return merged_in_order(list(ids), list(ranks), ranks)
+
+
+@wrong("2.3", "The rank decides")
+def smallest_new_id_first(ids, ranks):
+    return merged_in_order(list(ids), sorted(ranks, key=lambda pair: ranks[pair][1]), ranks)
+
+
+@wrong("2.3", "does rank 0 count as found?")
+def rank_zero_is_false(ids, ranks):
+    ids = list(ids)
+    while found := [pair for pair in pairwise(ids) if ranks.get(pair, (0,))[0]]:
+        best = min(found, key=lambda pair: ranks[pair][0])
+        i = list(pairwise(ids)).index(best)
+        ids[i : i + 2] = [ranks[best][1]]
+    return ids
+
+
 # --- 2.4 A prompt that cannot be forged ----------------------------------------------------------
 
 
@@ -255,6 +338,36 @@ def blanks_around(tokenizer, text):
     return tokenizer.encode(f"<|user|> {text} <|end|>", allowed_special="all")
 
 
+@wrong("2.4", "another tokenizer's")
+def hard_coded_ids(tokenizer, text):
+    return [0, *tokenizer.encode(text), 1]
+
+
+@wrong("2.4", "Another special token can be forged")
+def allows_the_other_special_tokens(tokenizer, text):
+    marks = [tokenizer.special_tokens[name] for name in ("<|user|>", "<|end|>")]
+    others = set(tokenizer.special_tokens) - {"<|user|>", "<|end|>"}
+    return [marks[0], *tokenizer.encode(text, others), marks[1]]
+
+
+@wrong("2.4", "You changed the stranger's marks")
+def escaped(tokenizer, text):
+    ids = tokenizer.encode(text.replace("<|", "< |"))
+    return [tokenizer.special_tokens["<|user|>"], *ids, tokenizer.special_tokens["<|end|>"]]
+
+
+@wrong("2.4", "it must come back unchanged, and as its own encoding")
+def line_ends_normalised(tokenizer, text):
+    ids = tokenizer.encode(text.replace("\r\n", "\n"))
+    return [tokenizer.special_tokens["<|user|>"], *ids, tokenizer.special_tokens["<|end|>"]]
+
+
+@wrong("2.4", "it must come back unchanged, and as its own encoding")
+def character_by_character(tokenizer, text):
+    ids = [i for character in text for i in tokenizer.encode(character)]
+    return [tokenizer.special_tokens["<|user|>"], *ids, tokenizer.special_tokens["<|end|>"]]
+
+
 # --- 2.5 Comparing models with different tokenizers ----------------------------------------------
 
 
@@ -287,6 +400,11 @@ def ratio_upside_down(nats_per_token, tokenizer, text):
 @wrong("2.5", "It is a logarithm already")
 def logarithm_again(nats_per_token, tokenizer, text):
     return math.log2(nats_per_token) * len(tokenizer.encode(text)) / len(text.encode())
+
+
+@wrong("2.5", "total of the whole text")
+def total_bits(nats_per_token, tokenizer, text):
+    return nats_per_token * len(tokenizer.encode(text)) / math.log(2)
 
 
 # --- 2.6 The fewest tokens -----------------------------------------------------------------------
@@ -352,3 +470,33 @@ def nothing_for_the_empty_string(data, tokens):
             if data[:end].endswith(token):
                 best[end] = min(best[end], best[end - len(token)] + 1)
     return best[-1] if 0 < best[-1] < math.inf else None
+
+
+@wrong("2.6", "can still be beaten")
+def better_of_both_directions(data, tokens):
+    both = [longest_match(data, tokens), longest_match_backwards(data, tokens)]
+    return min((n for n in both if n is not None), default=None)
+
+
+@wrong("2.6", "the longest token anywhere")
+def longest_anywhere_first(data, tokens):
+    if not data:
+        return 0
+    fits = [token for token in tokens if token in data]
+    if not fits:
+        return None
+    left, _, right = data.partition(max(fits, key=len))
+    counts = [longest_anywhere_first(left, tokens), longest_anywhere_first(right, tokens)]
+    return None if None in counts else 1 + sum(counts)
+
+
+@wrong("2.6", "a token may be used several times")
+def each_token_once(data, tokens):
+    if not data:
+        return 0
+    counts = [
+        each_token_once(data[len(token) :], tokens - {token})
+        for token in tokens
+        if data.startswith(token)
+    ]
+    return min((n + 1 for n in counts if n is not None), default=None)
