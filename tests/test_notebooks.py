@@ -121,6 +121,19 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path):
         notebooks.read(path)
 
 
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "01.ipynb"
+    path.write_text("old", encoding="utf-8")
+
+    def refuse(source, target):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(notebooks.os, "replace", refuse)
+    with pytest.raises(OSError, match="no space left"):
+        notebooks.replace_text(path, "new")
+    assert [p.read_text(encoding="utf-8") for p in tmp_path.iterdir()] == ["old"]
+
+
 def test_executing_stores_outputs_without_noise_and_records_no_progress(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress"))
     path = tmp_path / "01.ipynb"

@@ -8,7 +8,6 @@ import argparse
 import os
 import platform
 import re
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -119,9 +118,5 @@ def main(argv: list[str]) -> int:
         print(f"{path.name}: {cost.seconds:.1f} s, {cost.gigabytes:.2f} GB", flush=True)
     readme = ROOT / "README.md"
     text = replace_table(readme.read_text(encoding="utf-8"), table(costs))
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=ROOT, suffix=".tmp", delete=False
-    ) as stream:
-        stream.write(text)
-    os.replace(stream.name, readme)
+    notebooks.replace_text(readme, text)
     return 0

@@ -8,7 +8,6 @@ import argparse
 import os
 import re
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -48,14 +47,18 @@ def read(path: Path) -> NotebookNode:
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook atomically: a crash leaves the old file whole."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    temporary = Path(name)
+    replace_text(path, nbformat.writes(notebook).rstrip("\n") + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, with the permissions that new files have here."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(nbformat.writes(notebook).rstrip("\n") + "\n")
-        os.replace(temporary, path)
+        with part.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        os.replace(part, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
