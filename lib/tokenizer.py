@@ -463,7 +463,7 @@ class Tokenizer(Vocabulary):
         return encode_chunks(chunks, self.cache, special_ids, block, max_held)
 
     def content_hash(self) -> str:
-        """SHA-256 over pattern, tokens, merges and special tokens, which fix every id."""
+        """SHA-256 of all that fixes an id, up to characters new to one edition of `regex`."""
         content = [PRETOKEN.pattern, self.merges, list(self.special_tokens)]
         content.append([token.hex() for token in self.tokens])
         return hashlib.sha256(json.dumps(content).encode("utf-8")).hexdigest()
