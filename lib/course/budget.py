@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from nbclient import NotebookClient
 
 from lib.course import notebooks
 from lib.course.notebooks import ROOT
 
 BEGIN, END = "<!-- budget:begin -->", "<!-- budget:end -->"
-HEADER = "| chapter | what you build | seconds | memory |\n|---|---|---:|---:|\n"
+HEADER = "| chapter | title | seconds | memory |\n|---|---|---:|---:|\n"
 ROW = re.compile(
     r"^\| \[(\d\d)\]\((chapters/[\w.]+)\) \|.*\| (\d+) s \| ([\d.]+) GB \|$", re.MULTILINE
 )
@@ -58,8 +57,7 @@ def resident(process: psutil.Process) -> int:
 def measure(path: Path) -> Cost:
     """Execute a notebook in a fresh kernel and say what it took. The file is not changed."""
     notebook = notebooks.read(path)
-    resources = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=900, record_timing=False, resources=resources)
+    client = notebooks.client_for(notebook, path, timeout=900)
     memory = PeakMemory()
     memory.start()
     start = time.perf_counter()

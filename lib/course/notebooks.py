@@ -78,14 +78,9 @@ def promoted_module(cell: NotebookNode) -> str | None:
     return found.group(1) if found else None
 
 
-def execute(path: Path, timeout: int = 600) -> None:
-    """Run a notebook from top to bottom and store its outputs, without timestamps.
-
-    The exercises' outcomes are not recorded as the learner's progress. On an error the file
-    stays as it was, and the error is raised.
-    """
-    notebook = read(path)
-    client = NotebookClient(
+def client_for(notebook: NotebookNode, path: Path, timeout: int) -> NotebookClient:
+    """A client that runs a notebook in its own folder, without timestamps and kernel messages."""
+    return NotebookClient(
         notebook,
         timeout=timeout,
         record_timing=False,
@@ -93,6 +88,16 @@ def execute(path: Path, timeout: int = 600) -> None:
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
     )
+
+
+def execute(path: Path, timeout: int = 600) -> None:
+    """Run a notebook from top to bottom and store its outputs, without timestamps.
+
+    The exercises' outcomes are not recorded as the learner's progress. On an error the file
+    stays as it was, and the error is raised.
+    """
+    notebook = read(path)
+    client = client_for(notebook, path, timeout)
     before = os.environ.get("COURSE_PROGRESS")
     os.environ["COURSE_PROGRESS"] = "off"
     try:
