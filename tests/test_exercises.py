@@ -18,7 +18,7 @@ from lib.course.checks import check, engine
 for file in sorted((Path(__file__).parent / "wrong_answers").glob("chapter[0-9][0-9].py")):
     importlib.import_module(f"wrong_answers.{file.stem}")
 
-NUMBERS = engine.chapters_with_exercises()
+NUMBERS = engine.exercise_numbers()
 HEADING = re.compile(r"^### Exercise (\d+\.\d+) · (.+)$", re.MULTILINE)
 CHECK = re.compile(r'^check\("(\d+\.\d+)", (\w+)(, record=False)?\)$')
 ABOVE = re.compile(r"\*difficulty [●○]{3} · \d+ minutes\*")

@@ -16,6 +16,7 @@ a learner with that misconception would get: when the answer equals it, the diag
 `probe.require` states a property in words. `probe.holds` records what has been established.
 
     probe.compare(args, expected, mistakes={}, tolerance=1e-6)   call, compare, diagnose
+        (on_crash="..." says what to tell where an error is the expected slip; also in `call`)
     probe.call(*args)                  call the answer on copies of args, return its value
     probe.require(condition, diagnosis, example="")              a property, or the diagnosis
     probe.expect(got, expected, mistakes={}, example="...")      compare a value you already have
@@ -254,7 +255,7 @@ def find(number: str) -> Exercise:
     chapter = str(number).split(".")[0]
     load_chapter(chapter)
     if number not in EXERCISES:
-        there = [n for n in EXERCISES if n.split(".")[0] == chapter] or chapters_with_exercises()
+        there = [n for n in EXERCISES if n.split(".")[0] == chapter] or exercise_numbers()
         raise ValueError(
             f"there is no exercise {number!r}; write its number as a string, one of: "
             + ", ".join(there)
@@ -269,7 +270,7 @@ def load_chapter(chapter: str) -> None:
         importlib.import_module(f"lib.course.checks.{name}")
 
 
-def chapters_with_exercises() -> list[str]:
+def exercise_numbers() -> list[str]:
     """Load every chapter's checks and return all exercise numbers in course order."""
     for file in sorted(CHECKS_FOLDER.glob("chapter[0-9][0-9].py")):
         load_chapter(file.stem.removeprefix("chapter"))
