@@ -1,0 +1,63 @@
+"""The words of the story world, read from `assets/storyworld/`."""
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from lib.course.storyworld.choices import Among, zipf
+
+FOLDER = Path(__file__).resolve().parents[3] / "assets" / "storyworld"
+LANGUAGES = ("en", "zh")
+
+
+class Word(NamedTuple):
+    """An entry of the lexicon; `id` (the English word) stands for it in events and facts."""
+
+    id: str
+    en: str
+    zh: str
+    measure: str = ""  # Chinese measure word
+    tags: frozenset = frozenset()
+    gender: str = ""  # of a name: f or m
+    at: str = ""  # of a place: "by the lake"
+    plural: str = ""  # of a food, in English
+
+
+class Lexicon(NamedTuple):
+    """All entries by list and id, and the frequency of each list's entries."""
+
+    version: int
+    words: dict[str, dict[str, Word]]
+    among: dict[str, Among]
+
+
+MAKE_WORD = {
+    "names": lambda en, zh, gender: Word(en, en, zh, gender=gender),
+    "species": lambda en, zh, measure: Word(en, en, zh, measure),
+    "traits": lambda en, zh: Word(en, en, zh),
+    "looks": lambda en, zh: Word(en, en, zh),
+    "things": lambda en, zh, measure, tags: Word(en, en, zh, measure, frozenset(tags.split())),
+    "places": lambda en, at, zh, tags: Word(en, en, zh, tags=frozenset(tags.split()), at=at),
+    "foods": lambda en, plural, zh, measure: Word(en, en, zh, measure, plural=plural),
+    "numbers": lambda en, zh: Word(en, en, zh),
+}
+
+
+def read_yaml(name: str) -> dict:
+    """One of the files in `assets/storyworld/`."""
+    with open(FOLDER / name, encoding="utf-8") as file:
+        return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+@cache
+def load_lexicon() -> Lexicon:
+    """The lexicon, read once."""
+    data = read_yaml("lexicon.yaml")
+    words = {
+        name: {word.id: word for word in (make(*entry) for entry in data[name])}
+        for name, make in MAKE_WORD.items()
+    }
+    among = {name: zipf(entries, offset=2) for name, entries in words.items()}
+    return Lexicon(data["version"], words, among)
