@@ -59,6 +59,7 @@ def realise(record: Record, language: str, chooser) -> Text:
         number = choose("phrase", among.without(before) if before else among)
         used[event.kind] = before | {number} if len(before) + 1 < len(of_kind) else frozenset()
         template = of_kind[number]
+        context.joins = template.chained is not None
         text.starts.append(len(pieces) + (1 if pieces and JOIN[language] else 0))
         if pieces and JOIN[language]:
             pieces.append((JOIN[language], "phrase"))

@@ -26,6 +26,10 @@ FILES = {"en": "english.yaml", "zh": "chinese.yaml"}
 JOIN = {"en": " ", "zh": ""}  # between two units
 STOP = {"en": ".", "zh": "。"}
 CHAIN = {"en": " and", "zh": "，"}  # what stands for full stop and subject in a chained unit
+COMPOUND = {
+    "en": r",| and\b|;",
+    "zh": "，.*，|；",
+}  # a unit with these neither opens nor joins a chain
 QUOTES = {"en": '"', "zh": "“”"}
 PRONOUNS = {
     "en": {
@@ -57,13 +61,13 @@ class Context:
 
     cast: name to Character. looks: thing to look, for the things already mentioned. subject: who
     acted in the last unit, with `others`, the other characters in it; `open`: whether the last
-    unit ends so that the next may be chained to it.
+    unit ends so that the next may be chained to it; `joins`: whether this template may be.
     """
 
     def __init__(self, language: str, cast: dict, looks: dict):
         self.language, self.cast, self.all_looks = language, cast, looks
         self.mentioned: set[str] = set()
-        self.subject, self.others, self.open = None, (), False
+        self.subject, self.others, self.open, self.joins = None, (), False, False
         self.words = load_lexicon().words
         self.args: dict = {}  # of the unit being written or read
         self.named: set[str] = set()  # the letters already mentioned in this unit
@@ -79,7 +83,7 @@ class Context:
             return MENTION
         if any(self.gender(other) == self.gender(name) for other in self.others):
             excluded.append("pronoun")
-        if not self.open:
+        if not (self.open and self.joins):
             excluded.append("chain")
         return AT_START[self.language].without(excluded) if excluded else AT_START[self.language]
 
@@ -460,13 +464,14 @@ def finish_template(kind: str, number: int, source: str, pieces: list, language:
     body = "".join(p.text for p in pieces if isinstance(p, Literal))
     quoted = any(quote in source for quote in QUOTES[language])
     sentences = len(re.findall("[.!?。！？]", body))
-    is_open = starts and not quoted and body.endswith(stop) and sentences == 1
+    one_clause = re.search(COMPOUND[language], body) is None
+    is_open = starts and one_clause and not quoted and body.endswith(stop) and sentences == 1
     pattern = "".join(piece.pattern for piece in pieces)
     if is_open:
         chain = re.escape(CHAIN[language] + JOIN[language])
         pattern = pattern.removesuffix(re.escape(stop)) + f"(?:{re.escape(stop)}|(?={chain}))"
     chained = None
-    if starts:
+    if starts and one_clause:
         chained = re.compile(pattern.replace(pieces[0].pattern, re.escape(CHAIN[language]), 1))
     return Template(kind, number, source, tuple(pieces), is_open, re.compile(pattern), chained)
 
