@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import regex
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 
 from lib.tokenizer import Tokenizer
 
@@ -234,6 +235,7 @@ class Shard:
 ORDER_BLOCK = 4096  # windows whose order is computed at once
 
 
+@lru_cache(maxsize=8)
 def epoch_keys(seed: int, epoch: int) -> np.ndarray:
     """Eight random-looking 64-bit numbers for one epoch, the same on every machine."""
     digest = hashlib.sha512(f"{seed}, {epoch}".encode()).digest()
@@ -288,20 +290,21 @@ def shuffled(n: int, seed: int, epoch: int, first: int, stop: int) -> np.ndarray
     return entries[first - blocks[0] * ORDER_BLOCK :][: stop - first]
 
 
-def gather_windows(tokens: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-    """Copy the windows of `length` ids that begin at `starts`, around the end of the stream.
+def gather_windows(view: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Copy the windows that begin at `starts`, (B,), around the end of the stream where need be.
 
-    tokens: (N,), thought of as a ring: after the last id comes the first. starts: (B,), each below
-    N. Returns (B, length), in the type of tokens.
+    view: every window of the stream that needs no turn, in order, as `sliding_window_view` gives
+    it without copying: (N - L + 1, L) for N ids. starts: each below N. Returns (B, L).
 
-    >>> gather_windows(np.array([10, 11, 12, 13]), np.array([0, 3]), 3).tolist()
+    >>> stream = sliding_window_view(np.array([10, 11, 12, 13]), 3)
+    >>> gather_windows(stream, np.array([0, 3])).tolist()
     [[10, 11, 12], [13, 10, 11]]
     """
-    last = len(tokens) - length  # the last start that fits without going around
-    view = np.lib.stride_tricks.sliding_window_view(tokens, length)  # (last + 1, length), no copy
-    windows = view[np.minimum(starts, last)]  # (B, length)
+    last = len(view) - 1
+    windows = view[np.minimum(starts, last)]  # (B, L)
     for row in np.flatnonzero(starts > last):
-        windows[row] = np.take(tokens, np.arange(starts[row], starts[row] + length), mode="wrap")
+        behind = starts[row] - last  # so many ids come from the beginning of the stream
+        windows[row] = np.concatenate([view[last, behind:], view[0, :behind]])
     return windows
 
 
@@ -336,6 +339,7 @@ class Windows:
         self.shards = [shards] if isinstance(shards, Shard) else list(shards)
         check_shards(self.shards, context_length)
         self.context_length, self.seed, self.shuffle = context_length, seed, shuffle
+        self.views = [sliding_window_view(s.tokens, context_length + 1) for s in self.shards]
         counts = [len(shard) // context_length for shard in self.shards]
         self.bounds = np.cumsum([0, *counts])  # shard i has the windows bounds[i] : bounds[i + 1]
 
@@ -351,10 +355,10 @@ class Windows:
         place = np.searchsorted(self.bounds, numbers, side="right") - 1  # (n,): in which shard
         result = np.empty((len(numbers), T + 1), dtype=np.int64)
         for i in set(place.tolist()):
-            tokens, rows = self.shards[i].tokens, np.flatnonzero(place == i)
+            rows, n_tokens = np.flatnonzero(place == i), len(self.shards[i])
             pieces = (numbers[rows] - self.bounds[i]) * T  # where the windows begin after the cut
-            starts = (offset % len(tokens) + pieces) % len(tokens)
-            result[rows] = gather_windows(tokens, starts, T + 1)
+            starts = (offset % n_tokens + pieces) % n_tokens
+            result[rows] = gather_windows(self.views[i], starts)
         return result
 
 

@@ -1,0 +1,478 @@
+"""Plausible wrong answers to the exercises of chapter 03."""
+
+import math
+
+import torch
+
+from wrong_answers import wrong
+
+# --- 3.1 Pack the documents ----------------------------------------------------------------------
+
+
+@wrong("3.1", "no end-of-text at all")
+def end_forgotten(documents, end_id):
+    return [i for ids in documents for i in ids]
+
+
+@wrong("3.1", "last document is not closed")
+def only_between(documents, end_id):
+    stream = []
+    for i, ids in enumerate(documents):
+        if i > 0:
+            stream.append(end_id)
+        stream += ids
+    return stream
+
+
+@wrong("3.1", "before each document")
+def end_first(documents, end_id):
+    return [i for ids in documents for i in (end_id, *ids)]
+
+
+@wrong("3.1", "two ends between neighbours")
+def both_sides(documents, end_id):
+    return [i for ids in documents for i in (end_id, *ids, end_id)]
+
+
+@wrong("3.1", "only once, behind all of them")
+def one_end_for_all(documents, end_id):
+    stream = []
+    for ids in documents:
+        stream.extend(ids)
+    return [*stream, end_id]
+
+
+@wrong("3.1", "one flat list")
+def nested(documents, end_id):
+    stream = []
+    for ids in documents:
+        stream.append([*ids, end_id])
+    return stream
+
+
+@wrong("3.1", "changes its argument")
+def appends_in_place(documents, end_id):
+    stream = []
+    for ids in documents:
+        ids.append(end_id)
+        stream += ids
+    return stream
+
+
+@wrong("3.1", "whatever `end_id` is")
+def always_zero(documents, end_id):
+    return [i for ids in documents for i in (*ids, 0)]
+
+
+@wrong("3.1", "is a `return` missing?")
+def returns_nothing(documents, end_id):
+    stream = []
+    for ids in documents:
+        stream += [*ids, end_id]
+
+
+# --- 3.2 Inputs and targets ----------------------------------------------------------------------
+
+
+@wrong("3.2", "targets are the inputs themselves")
+def not_shifted(stream, T):
+    rows = [stream[i : i + T] for i in range(0, len(stream) - T, T)]
+    return rows, list(rows)
+
+
+@wrong("3.2", "have changed places")
+def shifted_the_wrong_way(stream, T):
+    starts = range(1, len(stream) - T + 1, T)
+    return [stream[i : i + T] for i in starts], [stream[i - 1 : i - 1 + T] for i in starts]
+
+
+@wrong("3.2", "two places later")
+def shifted_by_two(stream, T):
+    starts = range(0, len(stream) - T, T)
+    return [stream[i : i + T] for i in starts], [stream[i + 2 : i + 2 + T] for i in starts]
+
+
+@wrong("3.2", "begin at every place")
+def every_start(stream, T):
+    starts = range(len(stream) - T)
+    return [stream[i : i + T] for i in starts], [stream[i + 1 : i + T + 1] for i in starts]
+
+
+@wrong("3.2", "T + 1 apart")
+def stride_of_the_whole_window(stream, T):
+    windows = [stream[i : i + T + 1] for i in range(0, len(stream) - T, T + 1)]
+    return [w[:-1] for w in windows], [w[1:] for w in windows]
+
+
+@wrong("3.2", "begin less than T apart")
+def overlap_by_one(stream, T):
+    starts = range(0, len(stream) - T, max(T - 1, 1))
+    return [stream[i : i + T] for i in starts], [stream[i + 1 : i + T + 1] for i in starts]
+
+
+@wrong("3.2", "last window that fits is missing")
+def last_window_dropped(stream, T):
+    starts = range(0, len(stream) - T - 1, T)
+    return [stream[i : i + T] for i in starts], [stream[i + 1 : i + T + 1] for i in starts]
+
+
+@wrong("3.2", "last window that fits is missing")
+def counts_windows_one_short(stream, T):
+    n = (len(stream) - 2) // T
+    return (
+        [stream[i * T : i * T + T] for i in range(n)],
+        [stream[i * T + 1 : i * T + T + 1] for i in range(n)],
+    )
+
+
+@wrong("3.2", "no complete targets")
+def last_target_missing(stream, T):
+    starts = range(0, len(stream) - T + 1, T)
+    return [stream[i : i + T] for i in starts], [stream[i + 1 : i + T + 1] for i in starts]
+
+
+@wrong("3.2", "shorter than T")
+def rest_kept(stream, T):
+    starts = range(0, len(stream) - 1, T)
+    return [stream[i : i + T] for i in starts], [stream[i + 1 : i + T + 1] for i in starts]
+
+
+@wrong("3.2", "one for each window")
+def pairs_of_rows(stream, T):
+    starts = range(0, len(stream) - T, T)
+    return [(stream[i : i + T], stream[i + 1 : i + T + 1]) for i in starts]
+
+
+# --- 3.3 The batch that was due ------------------------------------------------------------------
+
+
+def numbers(step, batch_size):
+    return range(step * batch_size, (step + 1) * batch_size)
+
+
+@wrong("3.3", "the same order here")
+def same_permutation_each_epoch(step, batch_size, n_windows, order):
+    first = order(0)
+    return [first[i % n_windows] for i in numbers(step, batch_size)]
+
+
+@wrong("3.3", "look them up")
+def order_ignored(step, batch_size, n_windows, order):
+    return [i % n_windows for i in numbers(step, batch_size)]
+
+
+@wrong("3.3", "the batch after")
+def one_step_ahead(step, batch_size, n_windows, order):
+    return [order(i // n_windows)[i % n_windows] for i in numbers(step + 1, batch_size)]
+
+
+@wrong("3.3", "the batch before")
+def repeats_the_last_batch(step, batch_size, n_windows, order):
+    before = max(step - 1, 0)
+    return [order(i // n_windows)[i % n_windows] for i in numbers(before, batch_size)]
+
+
+@wrong("3.3", "begin a new epoch before the old one is used up")
+def rest_of_the_epoch_dropped(step, batch_size, n_windows, order):
+    per_epoch = max(n_windows // batch_size, 1)
+    epoch, place = divmod(step, per_epoch)
+    return order(epoch)[place * batch_size : (place + 1) * batch_size]
+
+
+@wrong("3.3", "shorter where an epoch ends")
+def short_batch_at_the_end(step, batch_size, n_windows, order):
+    epoch, place = divmod(step * batch_size, n_windows)
+    return order(epoch)[place : place + batch_size]
+
+
+@wrong("3.3", "go on in the old epoch's order")
+def wraps_within_the_epoch(step, batch_size, n_windows, order):
+    epoch = step * batch_size // n_windows
+    return [order(epoch)[i % n_windows] for i in numbers(step, batch_size)]
+
+
+@wrong("3.3", "Epochs are numbered from 0")
+def epochs_from_one(step, batch_size, n_windows, order):
+    return [order(i // n_windows + 1)[i % n_windows] for i in numbers(step, batch_size)]
+
+
+@wrong("3.3", "first batch of the epoch again")
+def position_not_kept(step, batch_size, n_windows, order):
+    return order(step * batch_size // n_windows)[:batch_size]
+
+
+# --- 3.4 Who may look at whom --------------------------------------------------------------------
+
+
+def document_of(x, end_id):
+    is_end = (x == end_id).long()
+    return is_end.cumsum(0) - is_end
+
+
+@wrong("3.4", "look at later ones")
+def not_causal(x, end_id):
+    n = document_of(x, end_id)
+    return n[:, None] == n
+
+
+@wrong("3.4", "sees the documents before its own")
+def causal_only(x, end_id):
+    return torch.ones(len(x), len(x)).tril().bool()
+
+
+@wrong("3.4", "have changed places")
+def upper_triangle(x, end_id):
+    n = document_of(x, end_id)
+    return (n[:, None] == n).triu()
+
+
+@wrong("3.4", "hides the position itself")
+def strictly_before(x, end_id):
+    n = document_of(x, end_id)
+    return (n[:, None] == n).tril(diagonal=-1)
+
+
+@wrong("3.4", "inverted")
+def true_means_forbidden(x, end_id):
+    n = document_of(x, end_id)
+    return (n[:, None] != n) | torch.ones(len(x), len(x)).triu(1).bool()
+
+
+@wrong("3.4", "belongs to the one that it closes")
+def end_opens_the_next(x, end_id):
+    n = (x == end_id).cumsum(0)
+    return (n[:, None] == n).tril()
+
+
+@wrong("3.4", "other numbers than 0 and 1")
+def additive_mask(x, end_id):
+    n = document_of(x, end_id)
+    allowed = (n[:, None] == n).tril()
+    return torch.zeros(len(x), len(x)).masked_fill(~allowed, -math.inf)
+
+
+# --- 3.5 A fair test of combining ----------------------------------------------------------------
+
+
+def known_parts(train):
+    combinations = {c for document in train for c in document}
+    return combinations, {a for a, _ in combinations}, {b for _, b in combinations}
+
+
+@wrong("3.5", "one of its parts never occurs")
+def only_new(train, held_out):
+    combinations, _, _ = known_parts(train)
+    return [i for i, document in enumerate(held_out) if document - combinations]
+
+
+@wrong("3.5", "not whether the combination is new")
+def only_known_parts(train, held_out):
+    _, first, second = known_parts(train)
+    return [i for i, doc in enumerate(held_out) if any(a in first and b in second for a, b in doc)]
+
+
+@wrong("3.5", "in another role")
+def roles_ignored(train, held_out):
+    combinations, first, second = known_parts(train)
+    words = first | second
+    return [
+        i
+        for i, doc in enumerate(held_out)
+        if any(c not in combinations and set(c) <= words for c in doc)
+    ]
+
+
+@wrong("3.5", "one is enough")
+def all_must_be_new(train, held_out):
+    combinations, first, second = known_parts(train)
+    return [
+        i
+        for i, doc in enumerate(held_out)
+        if all(c not in combinations and c[0] in first and c[1] in second for c in doc)
+    ]
+
+
+@wrong("3.5", "compare whole documents")
+def new_documents(train, held_out):
+    return [i for i, document in enumerate(held_out) if document not in train]
+
+
+@wrong("3.5", "positions in `held_out`")
+def documents_themselves(train, held_out):
+    combinations, first, second = known_parts(train)
+    return [
+        doc
+        for doc in held_out
+        if any(c not in combinations and c[0] in first and c[1] in second for c in doc)
+    ]
+
+
+# --- 3.6 The gradient of a lookup ----------------------------------------------------------------
+
+
+@wrong("3.6", "Its gradients must be summed")
+def assigned(ids, upstream, vocab_size):
+    gradient = torch.zeros(vocab_size, upstream.shape[-1], dtype=upstream.dtype)
+    for b in range(ids.shape[0]):
+        for t in range(ids.shape[1]):
+            gradient[ids[b, t]] = upstream[b, t]
+    return gradient
+
+
+@wrong("3.6", "writes each row once")
+def fancy_index_adds_once(ids, upstream, vocab_size):
+    gradient = torch.zeros(vocab_size, upstream.shape[-1], dtype=upstream.dtype)
+    gradient[ids.flatten()] += upstream.flatten(0, 1)
+    return gradient
+
+
+@wrong("3.6", "transposed")
+def one_hot_transposed(ids, upstream, vocab_size):
+    one_hot = torch.nn.functional.one_hot(ids.flatten(), vocab_size).to(upstream.dtype)
+    return upstream.flatten(0, 1).T @ one_hot
+
+
+@wrong("3.6", "average over the occurrences")
+def averaged(ids, upstream, vocab_size):
+    gradient = torch.zeros(vocab_size, upstream.shape[-1], dtype=upstream.dtype)
+    gradient.index_add_(0, ids.flatten(), upstream.flatten(0, 1))
+    return gradient / ids.flatten().bincount(minlength=vocab_size).clamp(min=1)[:, None]
+
+
+@wrong("3.6", "a row for each position")
+def rows_of_positions(ids, upstream, vocab_size):
+    return upstream.reshape(-1, upstream.shape[-1])
+
+
+@wrong("3.6", "Rows are missing")
+def rows_that_occur(ids, upstream, vocab_size):
+    gradient = torch.zeros(vocab_size, upstream.shape[-1], dtype=upstream.dtype)
+    gradient.index_add_(0, ids.flatten(), upstream.flatten(0, 1))
+    return gradient[ids.unique()]
+
+
+@wrong("3.6", "raised an error")
+def one_hot_in_the_wrong_order(ids, upstream, vocab_size):
+    one_hot = torch.nn.functional.one_hot(ids, vocab_size).to(upstream.dtype)  # (B, T, V)
+    return one_hot.flatten(0, 1) @ upstream.flatten(0, 1)
+
+
+# --- 3.7 A vector for a position -----------------------------------------------------------------
+
+
+def pairs_of(position, n_embd, exponent, base=10_000):
+    return [position / base ** exponent(i) for i in range(n_embd // 2)]
+
+
+@wrong("3.7", "changed places")
+def cosine_first(position, n_embd):
+    angles = pairs_of(position, n_embd, lambda i: 2 * i / n_embd)
+    return [f(a) for a in angles for f in (math.cos, math.sin)]
+
+
+@wrong("3.7", "all sines and then all cosines")
+def two_halves(position, n_embd):
+    angles = pairs_of(position, n_embd, lambda i: 2 * i / n_embd)
+    return torch.tensor([math.sin(a) for a in angles] + [math.cos(a) for a in angles])
+
+
+@wrong("3.7", "too slowly")
+def half_the_exponent(position, n_embd):
+    angles = pairs_of(position, n_embd, lambda i: i / n_embd)
+    return [f(a) for a in angles for f in (math.sin, math.cos)]
+
+
+@wrong("3.7", "different frequencies")
+def exponent_of_the_column(position, n_embd):
+    return [
+        (math.sin if c % 2 == 0 else math.cos)(position / 10_000 ** (c / n_embd))
+        for c in range(n_embd)
+    ]
+
+
+@wrong("3.7", "dividing by it")
+def multiplied(position, n_embd):
+    angles = [position * 10_000 ** (2 * i / n_embd) for i in range(n_embd // 2)]
+    return [f(a) for a in angles for f in (math.sin, math.cos)]
+
+
+@wrong("3.7", "The base is 10,000")
+def wrong_base(position, n_embd):
+    angles = pairs_of(position, n_embd, lambda i: 2 * i / n_embd, base=1000)
+    return [f(a) for a in angles for f in (math.sin, math.cos)]
+
+
+@wrong("3.7", "counted from 0")
+def positions_from_one(position, n_embd):
+    angles = pairs_of(position + 1, n_embd, lambda i: 2 * i / n_embd)
+    return [f(a) for a in angles for f in (math.sin, math.cos)]
+
+
+@wrong("3.7", "same wavelength")
+def integer_division(position, n_embd):
+    angles = pairs_of(position, n_embd, lambda i: 2 * i // n_embd)
+    return [f(a) for a in angles for f in (math.sin, math.cos)]
+
+
+@wrong("3.7", "half of the columns")
+def sines_only(position, n_embd):
+    return [math.sin(a) for a in pairs_of(position, n_embd, lambda i: 2 * i / n_embd)]
+
+
+# --- 3.8 A step is a rotation --------------------------------------------------------------------
+
+
+def blocks(k, n_embd, block, exponent=lambda i, n_embd: 2 * i / n_embd):
+    matrix = torch.zeros(n_embd, n_embd)
+    for i in range(n_embd // 2):
+        angle = k / 10_000 ** exponent(i, n_embd)
+        matrix[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = torch.tensor(
+            block(math.sin(angle), math.cos(angle))
+        )
+    return matrix
+
+
+@wrong("3.8", "steps backwards")
+def other_direction(k, n_embd):
+    return blocks(k, n_embd, lambda s, c: [[c, -s], [s, c]])
+
+
+@wrong("3.8", "same angle")
+def one_angle_for_all(k, n_embd):
+    return blocks(k, n_embd, lambda s, c: [[c, s], [-s, c]], lambda i, n_embd: 0)
+
+
+@wrong("3.8", "other frequencies")
+def exponent_halved(k, n_embd):
+    return blocks(k, n_embd, lambda s, c: [[c, s], [-s, c]], lambda i, n_embd: i / n_embd)
+
+
+@wrong("3.8", "all sines first")
+def sines_before_cosines(k, n_embd):
+    half = n_embd // 2
+    matrix = torch.zeros(n_embd, n_embd)
+    for i in range(half):
+        angle = k / 10_000 ** (2 * i / n_embd)
+        matrix[i, i] = matrix[half + i, half + i] = math.cos(angle)
+        matrix[i, half + i], matrix[half + i, i] = math.sin(angle), -math.sin(angle)
+    return matrix
+
+
+@wrong("3.8", "one step, whatever k is")
+def step_of_one(k, n_embd):
+    return blocks(1 if k else 0, n_embd, lambda s, c: [[c, s], [-s, c]])
+
+
+@wrong("3.8", "must not depend on the position")
+def fits_position_zero(k, n_embd):
+    angles = [k / 10_000 ** (2 * i / n_embd) for i in range(n_embd // 2)]
+    if k == 0:
+        return torch.eye(n_embd)
+    column = torch.tensor([f(a) for a in angles for f in (math.sin, math.cos)])
+    start = torch.tensor([0.0, 1.0] * (n_embd // 2))
+    return torch.outer(column, start) / (n_embd // 2)
+
+
+@wrong("3.8", "square matrix of shape")
+def a_list_of_angles(k, n_embd):
+    return [k / 10_000 ** (2 * i / n_embd) for i in range(n_embd // 2)]
