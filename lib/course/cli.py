@@ -6,6 +6,7 @@ import sys
 VERBS = {
     "fetch": ("lib.course.corpora", "fetch_main", "download the corpora ahead of time"),
     "corpora": ("lib.course.corpora", "corpora_main", "licence, source and size of each corpus"),
+    "stories": ("lib.course.storyworld.files", "main", "stories of the story world, or a corpus"),
     "progress": ("lib.course.progress", "main", "the exercises done, wrong and open"),
     "device": ("lib.course.device", "main", "test this machine and its accelerator"),
     "promote": ("lib.course.promotion", "main", "make marked cells equal to lib (or --check)"),

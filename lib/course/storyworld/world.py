@@ -88,7 +88,8 @@ class World:
         unknown = set(languages) - set(LANGUAGES)
         if unknown or not languages:
             raise ValueError(f"languages are {LANGUAGES}, not {languages!r}; pass a tuple of them")
-        rng = random.Random(f"story world {VERSION} {split} {seed}")
+        told_in = "+".join(languages)
+        rng = random.Random(f"story world {VERSION} {split} {told_in} {seed}")
         chooser = Sampler(rng)
         record = Teller(chooser, split, tuple(languages), load_lexicon()).record
         told, tapes = {}, {}
@@ -111,6 +112,12 @@ class World:
     def texts(self, n: int, language: str, seed: int = 0, split: str = "train") -> Iterator[str]:
         """n texts in one language."""
         return (story.text[language] for story in self.stories(n, seed, split, (language,)))
+
+    def documents(self, n: int, seed: int = 0, split: str = "train") -> Iterator[str]:
+        """n texts, English and Chinese in turn, each of a record of its own: no translations."""
+        english = self.texts(n - n // 2, "en", seed, split)
+        chinese = self.texts(n // 2, "zh", seed, split)
+        return (next(chinese if i % 2 else english) for i in range(n))
 
     def score(
         self, text: str, language: str, split: str = "train", languages: tuple | None = None
