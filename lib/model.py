@@ -121,22 +121,22 @@ class Block(nn.Module):
 
 def check_ids(ids: torch.Tensor, mask: torch.Tensor | None, n_cached: int, context_length: int):
     """Refuse ids and masks of a wrong kind, a wrong shape or too great a length."""
-    if ids.ndim != 2 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+    if ids.ndim != 2 or ids.dtype not in (torch.int64, torch.int32):
         raise ValueError(
-            f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; pass whole numbers of shape "
-            "(B, T): torch.tensor([ids]) makes one sequence a batch"
+            f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; pass whole numbers (int64) of "
+            "shape (B, T): torch.tensor([ids]) makes one sequence a batch"
         )
     B, T = ids.shape
     if mask is not None and (mask.dtype != torch.bool or mask.shape != (B, n_cached + T)):
         raise ValueError(
             f"the mask has shape {tuple(mask.shape)} and dtype {mask.dtype}; pass a boolean one of "
-            f"shape {(B, n_cached + T)}, True for real ids and False for padding (ids in the cache "
-            "come first)"
+            f"shape {(B, n_cached + T)}, True for real ids and False for padding (what the caches "
+            "hold comes first)"
         )
     if mask is None and n_cached + T > context_length:
         raise ValueError(
             f"context_length is {context_length}, but there are {n_cached + T} positions "
-            f"({n_cached} of them in the cache); keep the last ones, such as "
+            f"({n_cached} of them in the caches); keep the last ones, such as "
             f"ids[:, -{context_length}:], or build a model with a larger context_length"
         )
 
@@ -193,17 +193,24 @@ class GPT(nn.Module):
 
     def hidden_states(self, ids, mask=None, positions=None, caches=None) -> torch.Tensor:
         """What the head reads: arguments as in `forward`, returns (B, T, C)."""
-        n_cached = len(caches[0]) if caches else 0
+        caches = [None] * len(self.blocks) if caches is None else caches
+        if len(caches) != len(self.blocks):
+            raise ValueError(
+                f"there are {len(caches)} caches; pass {len(self.blocks)}, one a layer"
+            )
+        n_cached = 0 if caches[0] is None else len(caches[0])
         check_ids(ids, mask, n_cached, self.config.context_length)
         if positions is None:
             positions = count_positions(ids, mask, n_cached)
+        elif positions.shape not in (ids.shape, ids.shape[1:]):
+            raise ValueError(f"pass one position an id: shape {tuple(ids.shape)}, or one row of it")
         tokens = look_up(self.token_embedding, ids, "ids", "use the tokenizer of this model")
         places = look_up(
             self.position_embedding, positions, "positions", "keep the last context_length ids"
         )
         x = self.dropout(tokens + places)  # (B, T, C) + (T, C) or (B, T, C)
         mask = None if mask is None else mask[:, None, None, :]  # (B, T_key) -> (B, 1, 1, T_key)
-        for block, cache in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
+        for block, cache in zip(self.blocks, caches, strict=True):
             x = block(x, mask, cache)
         return self.norm(x)
 
@@ -265,7 +272,7 @@ def flops_per_token(config: GPTConfig, T: int, training: bool = True) -> int:
     2mn a token forward. The backward pass costs twice the forward one, hence training three times.
 
     >>> flops_per_token(PRESETS["gpt2"], 1024, training=False)
-    291648000
+    284812800
     """
     C, L = config.n_embd, config.n_layer
     matrices = L * 12 * C * C + C * config.vocab_size
