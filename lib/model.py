@@ -123,7 +123,7 @@ def check_ids(ids: torch.Tensor, mask: torch.Tensor | None, n_cached: int, conte
     """Refuse ids and masks of a wrong kind, a wrong shape or too great a length."""
     if ids.ndim != 2 or ids.dtype not in (torch.int64, torch.int32):
         raise ValueError(
-            f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; pass whole numbers (int64) of "
+            f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; pass int64 ids of "
             "shape (B, T): torch.tensor([ids]) makes one sequence a batch"
         )
     B, T = ids.shape

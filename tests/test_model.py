@@ -579,7 +579,7 @@ def test_more_real_ids_than_positions_are_refused_with_a_mask_too():
     "ids", [torch.zeros(5, dtype=torch.long), torch.zeros(1, 5), torch.zeros(1, 1, 5).long()]
 )
 def test_ids_of_another_kind_are_refused(ids):
-    with pytest.raises(ValueError, match="pass whole numbers of shape"):
+    with pytest.raises(ValueError, match="pass int64 ids of shape"):
         make()(ids)
 
 
