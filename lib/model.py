@@ -5,7 +5,6 @@ output matrix that is the token embedding. Shapes use B (sequences), T (position
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -157,6 +156,22 @@ def count_positions(ids: torch.Tensor, mask: torch.Tensor | None, n_cached: int)
     return (mask.cumsum(1) - 1).clamp(min=0)[:, n_cached:]
 
 
+def find_positions(ids, mask, positions, caches, config: GPTConfig) -> torch.Tensor:
+    """The positions to use, after a check that all arguments of `GPT.forward` fit together."""
+    if len(caches) != config.n_layer:
+        raise ValueError(f"there are {len(caches)} caches; pass {config.n_layer}, one a layer")
+    n_cached = 0 if caches[0] is None else len(caches[0])
+    check_ids(ids, mask, n_cached, config.context_length)
+    if positions is None:
+        return count_positions(ids, mask, n_cached)
+    if positions.shape not in (ids.shape, ids.shape[1:]):
+        raise ValueError(
+            f"positions has shape {tuple(positions.shape)}; pass one position an id, "
+            f"{tuple(ids.shape)}, or one row for all sequences, {tuple(ids.shape[1:])}"
+        )
+    return positions
+
+
 def look_up(table: nn.Embedding, ids: torch.Tensor, what: str, remedy: str) -> torch.Tensor:
     """The rows of a table: ids (...) -> (..., C). ValueError, with the remedy, if there is none.
 
@@ -175,7 +190,7 @@ class GPT(nn.Module):
     """A decoder-only transformer: ids in, a logit for every possible next id out.
 
     Raises ValueError for ids that the vocabulary lacks, for more ids than context_length, and for
-    a mask of another shape. (Vaswani et al., 2017; Radford et al., 2019.)
+    arguments that do not fit together. (Vaswani et al., 2017; Radford et al., 2019.)
     """
 
     def __init__(self, config: GPTConfig):
@@ -194,33 +209,16 @@ class GPT(nn.Module):
     def hidden_states(self, ids, mask=None, positions=None, caches=None) -> torch.Tensor:
         """What the head reads: arguments as in `forward`, returns (B, T, C)."""
         caches = [None] * len(self.blocks) if caches is None else caches
-        if len(caches) != len(self.blocks):
-            raise ValueError(
-                f"there are {len(caches)} caches; pass {len(self.blocks)}, one a layer"
-            )
-        n_cached = 0 if caches[0] is None else len(caches[0])
-        check_ids(ids, mask, n_cached, self.config.context_length)
-        if positions is None:
-            positions = count_positions(ids, mask, n_cached)
-        elif positions.shape not in (ids.shape, ids.shape[1:]):
-            raise ValueError(f"pass one position an id: shape {tuple(ids.shape)}, or one row of it")
-        tokens = look_up(self.token_embedding, ids, "ids", "use the tokenizer of this model")
-        places = look_up(
-            self.position_embedding, positions, "positions", "keep the last context_length ids"
-        )
-        x = self.dropout(tokens + places)  # (B, T, C) + (T, C) or (B, T, C)
+        places = find_positions(ids, mask, positions, caches, self.config)
+        x = look_up(self.token_embedding, ids, "ids", "use the tokenizer of this model")
+        x = x + look_up(self.position_embedding, places, "positions", "pass fewer ids at a time")
+        x = self.dropout(x)  # (B, T, C)
         mask = None if mask is None else mask[:, None, None, :]  # (B, T_key) -> (B, 1, 1, T_key)
         for block, cache in zip(self.blocks, caches, strict=True):
             x = block(x, mask, cache)
         return self.norm(x)
 
-    def forward(
-        self,
-        ids: torch.Tensor,
-        mask: torch.Tensor | None = None,
-        positions: torch.Tensor | None = None,
-        caches: Sequence | None = None,
-    ) -> torch.Tensor:
+    def forward(self, ids, mask=None, positions=None, caches=None) -> torch.Tensor:
         """ids (B, T) -> logits (B, T, vocab_size): row t predicts the id after position t.
 
         mask: boolean (B, T_key), False for padding on either side. positions: (T,) or (B, T); by

@@ -571,7 +571,7 @@ def test_a_cache_that_is_full_is_refused():
 
 def test_more_real_ids_than_positions_are_refused_with_a_mask_too():
     ids = some_ids(1, 33)
-    with pytest.raises(ValueError, match=r"positions must lie between 0 and 31.*to 32; keep"):
+    with pytest.raises(ValueError, match=r"positions must lie between 0 and 31.*to 32; pass fewer"):
         make()(ids, torch.ones_like(ids, dtype=torch.bool))
 
 
