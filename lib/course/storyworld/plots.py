@@ -98,7 +98,7 @@ def parse_step(entry) -> list[Step]:
         role, *limits = words
         verb = limits.pop() if limits[-2:-1] == ["for"] else None
         limits = [limit for limit in limits if limit != "for"]
-        return [Step("pick", (role,), (limits[0] if limits else "", verb))]
+        return [Step("pick", (role,), (" ".join(limits), verb))]
     (do, detail), *_ = entry.items()
     if do == "maybe":
         chance, *rest = detail
@@ -172,12 +172,12 @@ def main_step(plot: Plot) -> Step | None:
 
 
 @cache
-def tagged(role_list: str, tag: str) -> Among:
-    """The entries of a list with a tag."""
+def tagged(role_list: str, tags: str) -> Among:
+    """The entries of a list that have all the tags."""
     lexicon = load_lexicon()
     words = lexicon.words[role_list]
     return lexicon.among[role_list].without(
-        word.id for word in words.values() if tag and tag not in word.tags
+        word.id for word in words.values() if not word.tags.issuperset(tags.split())
     )
 
 
@@ -252,7 +252,9 @@ class Teller:
             verbs = self.plot.verbs.get(role, ())
             excluded.update(t for t in among.options if any(held_out(v, t) for v in verbs))
         thing = self.choose("thing", among.without(excluded))
-        self.record.looks[thing] = self.choose("look", self.lexicon.among["looks"])
+        made = "handmade" in tag.split()  # nobody makes or wishes for something old
+        looks = self.lexicon.among["looks"].without({"old"} if made else ())
+        self.record.looks[thing] = self.choose("look", looks)
         self.roles[role] = thing
 
     def pick_places(self, role: str, tag: str, _verb) -> None:
