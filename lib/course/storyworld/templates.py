@@ -72,6 +72,7 @@ class Context:
         self.args: dict = {}  # of the unit being written or read
         self.named: set[str] = set()  # the letters already mentioned in this unit
         self.problems: list[str] = []
+        self.doubts: list[tuple] = []  # (piece, words) to be checked when the unit has been read
 
     def gender(self, name: str) -> str:
         return self.words["names"][name].gender
@@ -154,6 +155,7 @@ class Slot:
 
     label = "phrase"
     groups = 1
+    list = ""  # of the lexicon, for a word that depends on a character's species or on a noun
 
     def __init__(self, letter: str, language: str, upper: bool = False):
         self.letter, self.language, self.upper = letter, language, upper
@@ -240,10 +242,7 @@ class Pronoun(Slot):
         return self.forms[context.gender(context.args[self.letter])]
 
     def read(self, context: Context, found: tuple) -> list:
-        if self.letter in context.args:
-            name = context.args[self.letter]
-            if self.forms[context.gender(name)] != found[0]:
-                context.problems.append(f"{found[0]} for {name}")
+        context.doubts.append((self, found[0]))
         return []
 
 
@@ -287,17 +286,14 @@ class Measure(Slot):
         self.words = load_lexicon().words[self.list]
         self.pattern = "(" + alternatives(word.measure for word in self.words.values()) + ")"
 
-    def measure(self, context: Context) -> str:
+    def write(self, context: Context, choose) -> str:
         value = context.args[self.letter]
         if self.list == "species":
             value = context.cast[value].species
         return self.words[value].measure
 
-    def write(self, context: Context, choose) -> str:
-        return self.measure(context)
-
     def read(self, context: Context, found: tuple) -> list:
-        context.args.setdefault("measures", []).append((self, found[0]))
+        context.doubts.append((self, found[0]))
         return []
 
 
@@ -329,8 +325,10 @@ class Thing(Slot):
         article, look, noun = found
         thing = self.things.back[noun]
         self.bind(context, thing)
-        if self.article and article.lower() != with_article(look or noun).split(" ")[0] + " ":
-            context.problems.append(f"{article}before {look or noun}")
+        if self.article:
+            right = with_article(look or noun).split(" ")[0] + " "
+            if article != (capital(right) if self.upper else right):
+                context.problems.append(f"{article}before {look or noun}")
         look = self.looks.back[look] if look else None
         if thing in context.mentioned:
             known = context.all_looks.get(thing)
@@ -410,9 +408,9 @@ class Amount(Slot):
             if context.args.setdefault(self.number, number) != number:
                 raise Mismatch
         gap = " " if self.language == "en" else ""
-        told = f"{count}{measure}{gap}{noun}".lower()
-        if told != self.text(food, number):
-            context.problems.append(f"{told} for {self.text(food, number)}")
+        told, right = f"{count}{measure}{gap}{noun}", self.text(food, number)
+        if told != (capital(right) if self.upper else right):
+            context.problems.append(f"{told} for {right}")
         return []
 
 

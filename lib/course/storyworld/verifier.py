@@ -16,7 +16,6 @@ from lib.course.storyworld.simulator import Event, Problem, State, load_kinds
 from lib.course.storyworld.templates import (
     JOIN,
     Context,
-    Measure,
     Mismatch,
     Template,
     load_templates,
@@ -108,12 +107,12 @@ def read_unit(reading: Reading, template: Template, match, chained: bool) -> Ite
     args, where = context.args, len(reading.events)
     letters = load_kinds()[template.kind].letters
     problems = [Problem("grammar", where, what) for what in context.problems]
-    introduced, measures = args.pop("introduced", None), args.pop("measures", [])
+    introduced = args.pop("introduced", None)
     if introduced:
         if any(other.species == introduced["species"] for other in context.cast.values()):
             problems.append(Problem("character", where, f"a second {introduced['species']}"))
         context.cast.setdefault(introduced["name"], Character(**introduced))
-    problems += wrong_measures(measures, context, where)
+    problems += [Problem("grammar", where, what) for what in wrong_words(context)]
     for letter in "ABC":
         if letter in args and args[letter] not in context.cast:
             problems.append(Problem("character", where, f"who is {args[letter]}?"))
@@ -134,16 +133,16 @@ def read_unit(reading: Reading, template: Template, match, chained: bool) -> Ite
     )
 
 
-def wrong_measures(measures: list[tuple[Measure, str]], context: Context, where: int) -> list:
-    """Measure words that do not go with their noun."""
-    problems = []
-    for slot, found in measures:
+def wrong_words(context: Context) -> list[str]:
+    """Pronouns and measure words of the last unit that do not go with what they stand for."""
+    wrong = []
+    for slot, found in context.doubts:
         value = context.args.get(slot.letter)
-        if slot.list == "species" and value not in context.cast:
-            continue
-        if slot.measure(context) != found:
-            problems.append(Problem("grammar", where, f"{found} with {value}"))
-    return problems
+        if slot.list != "species" or value in context.cast:
+            right = slot.write(context, None)
+            if found != right:
+                wrong.append(f"{found} for {value}, not {right}")
+    return wrong
 
 
 def parses(text: str, language: str) -> Iterator[Reading]:
