@@ -9,6 +9,9 @@ from. Reading tries all ways, so a test can assert that a text has one meaning o
     {T} {L T} {a T}          a thing; with its look, if that is given; the same with an article
     {P} {P.at}  {F} {a F}  {N} {N F}  {n} {n F}    places, foods, numbers in words and in digits
     [x|y]                    a free choice of words       <hero>  another rule of the file
+
+A rule is a list of wordings, or one list for each of some labels: the rules `mood` and `mood_how`
+both look up the value of "mood".
 """
 
 import itertools
@@ -52,6 +55,8 @@ def say(lists: tuple[str, ...], form: str, ids: tuple, language: str) -> str:
         return PRONOUNS[language][form][last.gender]
     if form == "at":
         return last.at
+    if form == "de":
+        return last.zh if last.zh.endswith("的") else last.zh + "的"
     texts = [getattr(word, language) for word in words]
     if language == "zh":
         if lists == ("traits", "species"):
@@ -115,19 +120,14 @@ class Wording:
 
     def __init__(self, source: str, language: str):
         self.source, self.pieces, end = source, [], 0
-        text = source.replace(" ", "") if language == "zh" else source
-        if language == "zh":  # {a T} must keep its blank
-            text = PIECE.sub(lambda m: m[0].replace("{a", "{a ") if m[1] else m[0], text)
-            text = re.sub(r"\{([A-Za-z])([A-Z])\}", r"{\1 \2}", text)
-            text = re.sub(r"\{a ([A-Z])([A-Z])\}", r"{a \1 \2}", text)
-        for match in PIECE.finditer(text):
+        for match in PIECE.finditer(source):
             if match.start() > end:
-                self.pieces.append([text[end : match.start()]])
+                self.pieces.append([source[end : match.start()]])
             slot, rule, pool = match.groups()
             end = match.end()
             self.pieces.append(Slot(slot, language) if slot else rule if rule else pool.split("|"))
-        if end < len(text):
-            self.pieces.append([text[end:]])
+        if end < len(source):
+            self.pieces.append([source[end:]])
         slots = [piece for piece in self.pieces if isinstance(piece, Slot)]
         self.letters = frozenset(letter for slot in slots for letter in slot.letters)
         self.rules = frozenset(piece for piece in self.pieces if isinstance(piece, str))
@@ -137,10 +137,10 @@ class Wordings:
     """All wordings of a language: writes and reads them by rule.
 
     >>> english = load_wordings("en")
-    >>> english.write("greeting", {"A": "Mia"}, random.Random(0))
-    'Hello, Mia.'
-    >>> english.read("greeting", "Hello, Tom.")
-    [{'A': 'Tom'}]
+    >>> english.write("hero", {"A": "Mia", "S": "fox"}, None)
+    'a fox named Mia'
+    >>> english.read("hero", "a brave fox")
+    [{'R': 'brave', 'S': 'fox'}]
     """
 
     def __init__(self, rules: dict, language: str):
@@ -156,8 +156,9 @@ class Wordings:
     def options(self, name: str, values: dict) -> list[Wording]:
         """The wordings of a rule that can be used, and that tell as much as any."""
         rule = self.rules[name]
-        fitting = [w for w in rule.get(values.get(name), rule.get(None, ()))
-                   if w.letters <= values.keys()]  # fmt: skip
+        label = values.get(name.partition("_")[0])
+        usable = rule.get(label, rule.get(None, ()))
+        fitting = [wording for wording in usable if wording.letters <= values.keys()]
         most = max((len(w.letters) for w in fitting), default=0)
         return [w for w in fitting if len(w.letters) == most]
 
@@ -187,10 +188,11 @@ class Wordings:
 
     def read_from(self, name: str, text: str, at: int, values: dict) -> Iterator[tuple[int, dict]]:
         """Every (end, values) of a rule's readings from `at`; `text` is in lower case."""
+        key = name.partition("_")[0]
         for label, wordings in self.rules[name].items():
-            if label is not None and values.get(name, label) != label:
+            if label is not None and values.get(key, label) != label:
                 continue
-            got = values if label is None else {**values, name: label}
+            got = values if label is None else {**values, key: label}
             for wording in wordings:
                 yield from self.read_pieces(wording.pieces, text, at, got)
 
@@ -214,4 +216,10 @@ def load_wordings(language: str) -> Wordings:
     """The wordings of a language, read once."""
     if language not in LANGUAGES:
         raise ValueError(f"there are tasks in {' and '.join(LANGUAGES)}, not in {language!r}")
-    return Wordings(read_yaml(f"tasks_{language}.yaml"), language)
+    data = read_yaml(f"tasks_{language}.yaml")
+    rules = {
+        f"{kind}.{part}": wordings
+        for kind, parts in data["questions"].items()
+        for part, wordings in parts.items()
+    }
+    return Wordings(data["rules"] | rules, language)
