@@ -13,7 +13,7 @@ from typing import NamedTuple
 from lib.course.storyworld.choices import Among, zipf
 from lib.course.storyworld.lexicon import Lexicon, load_lexicon, read_yaml
 from lib.course.storyworld.simulator import NUMBERS, Event, Problem, State, load_kinds, number_of
-from lib.course.storyworld.splits import ENGLISH_ONLY, VERBS, check_split, held_out
+from lib.course.storyworld.splits import ENGLISH_ONLY, VERBS, check_split, partners
 
 LISTS = {
     "A": "names", "B": "names", "C": "names", "T": "things", "U": "things",
@@ -187,7 +187,7 @@ def main_things(plot: Plot) -> list[str]:
     if step is None:
         return []
     tag, verb = step.detail
-    return [thing for thing in tagged("things", tag).options if held_out(verb, thing)]
+    return [thing for thing in tagged("things", tag).options if thing in partners(verb, "things")]
 
 
 class Teller:
@@ -232,8 +232,7 @@ class Teller:
         name = self.choose("name", among["names"].without(cast))
         taken = {other.species for other in cast.values()}
         if self.split != "character_place":
-            species = words["species"]
-            taken.update(s for s in species if any(held_out(s, place) for place in self.places))
+            taken.update(*[partners(place, "species") for place in self.places])
         species = self.choose("species", among["species"].without(taken))
         excluded = set(words["traits"]) - set(traits.split("|")) if traits else ()
         trait = self.choose("trait", among["traits"].without(excluded))
@@ -246,11 +245,10 @@ class Teller:
         main = main_step(self.plot)
         if self.split == "verb_object":
             if verb == main.detail[1] and role == main.roles[0]:
-                allowed = main_things(self.plot)
-                excluded.update(thing for thing in among.options if thing not in allowed)
+                excluded.update(set(among.options) - partners(verb, "things"))
         else:
             verbs = self.plot.verbs.get(role, ())
-            excluded.update(t for t in among.options if any(held_out(v, t) for v in verbs))
+            excluded.update(*[partners(verb, "things") for verb in verbs])
         thing = self.choose("thing", among.without(excluded))
         made = "handmade" in tag.split()  # nobody makes or wishes for something old
         looks = self.lexicon.among["looks"].without({"old"} if made else ())
@@ -263,9 +261,9 @@ class Teller:
         excluded = set(self.places)
         if self.split == "character_place":
             if not self.places:
-                excluded.update(p for p in among.options if not held_out(species[0], p))
+                excluded.update(set(among.options) - partners(species[0], "places"))
         else:
-            excluded.update(p for p in among.options if any(held_out(s, p) for s in species))
+            excluded.update(*[partners(who, "places") for who in species])
         place = self.choose("place", among.without(excluded))
         self.places.append(place)
         self.roles[role] = place

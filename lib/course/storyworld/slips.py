@@ -14,11 +14,12 @@ from lib.course.storyworld.realiser import Text
 from lib.course.storyworld.templates import PRONOUNS, capital, with_article
 
 OTHER_FORM = {
-    "went": "goed", "came": "comed", "brought": "bringed", "took": "taked", "gave": "gived",
-    "found": "finded", "said": "sayed", "told": "telled", "saw": "seed", "made": "maked",
-    "fell": "falled", "was": "were", "had": "have", "did": "done", "lost": "losed",
-    "began": "begun", "knew": "knowed", "thought": "thinked", "lay": "lied", "sat": "sitted",
-    "broke": "breaked", "kept": "keeped", "met": "meeted", "stole": "steal", "ate": "eated",
+    "went": "gone", "saw": "seen", "came": "come", "gave": "given", "took": "taken", "did":
+    "done", "began": "begun", "ate": "eaten", "fell": "fallen", "broke": "broken", "knew":
+    "known", "stole": "stolen", "sang": "sung", "brought": "bring", "found": "find", "said":
+    "say", "told": "tell", "made": "make", "lost": "lose", "thought": "think", "kept":
+    "keep", "met": "meet", "heard": "hear", "lay": "lie", "sat": "sit", "was": "were",
+    "had": "have",
 }  # fmt: skip
 HOMOPHONES = {
     "en": {"their": "there", "there": "their", "to": "too", "your": "you're", "then": "than",
@@ -145,7 +146,7 @@ def lost_measure(text: Text, rng: random.Random) -> str | None:
 
 
 def wrong_form(text: Text, rng: random.Random) -> str | None:
-    """She goed to the lake."""
+    """She gone to the lake."""
     pattern = rf"\b({'|'.join(OTHER_FORM)})\b"
     return swap_match(text.text, rng, pattern, lambda m: OTHER_FORM[m[1]])
 

@@ -15,6 +15,8 @@ stays exact. What is held out is decided by a checksum of the pair, not by chanc
 from functools import cache
 from zlib import crc32
 
+from lib.course.storyworld.lexicon import load_lexicon
+
 SPLITS = ("train", "iid", "verb_object", "character_place", "longer", "crosslingual")
 VERBS = frozenset(
     ["drop", "lend", "blow_away", "break", "inside", "make", "steal", "trade", "give", "play"]
@@ -32,6 +34,21 @@ def held_out(left: str, right: str) -> bool:
     False
     """
     return right != "key" and crc32(f"{left} {right}".encode()) % 9 == 0
+
+
+@cache
+def partners(word: str, of: str) -> frozenset[str]:
+    """The entries of a list that make a held-out pair with a word: the things of a verb, the
+    places of a species, the species of a place.
+
+    >>> partners("drop", "things") == {t for t in load_lexicon().words["things"]
+    ...                                if held_out("drop", t)}
+    True
+    """
+    entries = load_lexicon().words[of]
+    if of == "species":
+        return frozenset(entry for entry in entries if held_out(entry, word))
+    return frozenset(entry for entry in entries if held_out(word, entry))
 
 
 def check_split(split: str) -> None:

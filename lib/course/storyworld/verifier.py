@@ -7,6 +7,7 @@ that there is one way only, and `Answers` can replay it for its exact probabilit
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 from lib.course.storyworld.choices import Answers, Choice, Impossible
 from lib.course.storyworld.lexicon import load_lexicon
@@ -71,6 +72,7 @@ class Report:
         return "; ".join(f"{p.kind} (event {p.where + 1}): {p.what}" for p in self.problems)
 
 
+@cache
 def all_templates(language: str) -> list[Template]:
     return [t for templates, _ in load_templates(language).values() for t in templates]
 
