@@ -5,6 +5,7 @@ what is inconsistent. `derivations` finds all the choices that lead to a text, s
 that there is one way only, and `Answers` can replay it for its exact probability.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,8 +16,11 @@ from lib.course.storyworld.plots import Character, Record, Teller, recognise
 from lib.course.storyworld.realiser import realise
 from lib.course.storyworld.simulator import Event, Problem, State, load_kinds
 from lib.course.storyworld.templates import (
+    CHAIN,
     JOIN,
     Context,
+    Literal,
+    Mention,
     Mismatch,
     Template,
     load_templates,
@@ -73,25 +77,58 @@ class Report:
 
 
 @cache
-def all_templates(language: str) -> list[Template]:
-    return [t for templates, _ in load_templates(language).values() for t in templates]
+def heads(language: str) -> dict[re.Pattern, dict[str, list[Template]]]:
+    """The templates by how they begin: a pattern, and the first characters after its match.
+
+    Only a look at the right few of some five hundred templates makes reading fast. It is safe for
+    names because none begins another; what is not sure stands under the empty string.
+    """
+    found: dict[re.Pattern, dict[str, list[Template]]] = {}
+    for templates, _ in load_templates(language).values():
+        for template in templates:
+            first, *rest = template.pieces
+            key = then = ""
+            if isinstance(first, Literal):
+                then = first.text[:2]
+            elif isinstance(first, Mention) and isinstance(rest[0], Literal):
+                key, then = first.pattern, rest[0].text[:3]
+            found.setdefault(re.compile(key), {}).setdefault(then, []).append(template)
+    return found
+
+
+@cache
+def chained_heads(language: str) -> dict[str, list[Template]]:
+    """The templates that may continue a sentence, by the first characters after its end."""
+    found: dict[str, list[Template]] = {}
+    for by_start in heads(language).values():
+        for start, templates in by_start.items():
+            starts = [template for template in templates if template.chained]
+            if starts:
+                found[start] = found.get(start, []) + starts
+    return found
 
 
 def steps(reading: Reading, text: str) -> Iterator[Reading]:
     """Every reading that is one unit longer."""
     language, at = reading.language, reading.end
-    gap = JOIN[language]
-    follows = not reading.events or text.startswith(gap, at)
+    gap, chain = JOIN[language], CHAIN[language]
     start = at + len(gap) if reading.events else at
-    for template in all_templates(language):
-        if follows:
-            match = template.plain.match(text, start)
-            if match:
-                yield from read_unit(reading, template, match, False)
-        if template.chained and reading.open:
-            match = template.chained.match(text, at)
-            if match:
-                yield from read_unit(reading, template, match, True)
+    if not reading.events or text.startswith(gap, at):
+        for head, by_start in heads(language).items():
+            begun = head.match(text, start)
+            for then, templates in by_start.items() if begun else ():
+                if text.startswith(then, begun.end()):
+                    for template in templates:
+                        match = template.plain.match(text, start)
+                        if match:
+                            yield from read_unit(reading, template, match, False)
+    if reading.open and text.startswith(chain, at):
+        for then, templates in chained_heads(language).items():
+            if text.startswith(then, at + len(chain)):
+                for template in templates:
+                    match = template.chained.match(text, at)
+                    if match:
+                        yield from read_unit(reading, template, match, True)
 
 
 def read_unit(reading: Reading, template: Template, match, chained: bool) -> Iterator[Reading]:
