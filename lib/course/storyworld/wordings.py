@@ -64,7 +64,10 @@ def say(lists: tuple[str, ...], form: str, ids: tuple, language: str) -> str:
         return ("一" + last.measure if form == "a" else "") + "".join(texts)
     if lists == ("foods",) and form != "a":
         return last.plural
-    return with_article(" ".join(texts)) if form == "a" else " ".join(texts)
+    text = " ".join(texts)
+    if form == "a":
+        return with_article(texts[0]) + text.removeprefix(texts[0])
+    return text
 
 
 @cache
@@ -137,10 +140,10 @@ class Wordings:
     """All wordings of a language: writes and reads them by rule.
 
     >>> english = load_wordings("en")
-    >>> english.write("hero", {"A": "Mia", "S": "fox"}, None)
-    'a fox named Mia'
+    >>> english.write("topic", {"topic": "sharing"}, None)
+    'sharing'
     >>> english.read("hero", "a brave fox")
-    [{'R': 'brave', 'S': 'fox'}]
+    [{'hero': 'trait', 'R': 'brave', 'S': 'fox'}]
     """
 
     def __init__(self, rules: dict, language: str):
@@ -154,13 +157,10 @@ class Wordings:
             }
 
     def options(self, name: str, values: dict) -> list[Wording]:
-        """The wordings of a rule that can be used, and that tell as much as any."""
-        rule = self.rules[name]
-        label = values.get(name.partition("_")[0])
+        """The wordings of a rule whose letters all have values."""
+        rule, label = self.rules[name], values.get(name.partition("_")[0])
         usable = rule.get(label, rule.get(None, ()))
-        fitting = [wording for wording in usable if wording.letters <= values.keys()]
-        most = max((len(w.letters) for w in fitting), default=0)
-        return [w for w in fitting if len(w.letters) == most]
+        return [wording for wording in usable if wording.letters <= values.keys()]
 
     def write(self, name: str, values: dict, rng: random.Random | None) -> str:
         """A rule's text for values: a wording drawn with `rng`, or the first one for None."""
