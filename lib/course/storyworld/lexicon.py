@@ -40,7 +40,9 @@ MAKE_WORD = {
     "looks": lambda en, zh: Word(en, en, zh),
     "things": lambda en, zh, measure, tags: Word(en, en, zh, measure, frozenset(tags.split())),
     "places": lambda en, at, zh, tags: Word(en, en, zh, tags=frozenset(tags.split()), at=at),
-    "foods": lambda en, plural, zh, measure: Word(en, en, zh, measure, plural=plural),
+    "foods": lambda en, plural, zh, measure, tags="": Word(
+        en, en, zh, measure, frozenset(tags.split()), plural=plural
+    ),
     "numbers": lambda en, zh: Word(en, en, zh),
 }
 

@@ -268,8 +268,8 @@ class Teller:
         self.places.append(place)
         self.roles[role] = place
 
-    def pick_foods(self, role: str, _tag, _verb) -> None:
-        self.roles[role] = self.choose("food", self.lexicon.among["foods"])
+    def pick_foods(self, role: str, tag: str, _verb) -> None:
+        self.roles[role] = self.choose("food", tagged("foods", tag))
 
     def do_less(self, step: Step) -> None:
         rest, whole, part = step.roles
