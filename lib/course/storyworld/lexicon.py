@@ -47,6 +47,11 @@ MAKE_WORD = {
 }
 
 
+def check_language(language: str) -> None:
+    if language not in LANGUAGES:
+        raise ValueError(f"there is no language {language!r}; choose one of {LANGUAGES}")
+
+
 def read_yaml(name: str) -> dict:
     """One of the files in `assets/storyworld/`."""
     with open(FOLDER / name, encoding="utf-8") as file:

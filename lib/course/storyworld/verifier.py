@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from lib.course.storyworld.choices import Answers, Choice, Impossible
-from lib.course.storyworld.lexicon import load_lexicon
+from lib.course.storyworld.lexicon import check_language, load_lexicon
 from lib.course.storyworld.plots import Character, Record, Teller, recognise
 from lib.course.storyworld.realiser import realise
 from lib.course.storyworld.simulator import Event, Problem, State, load_kinds
+from lib.course.storyworld.splits import check_split
 from lib.course.storyworld.templates import (
     CHAIN,
     JOIN,
@@ -215,6 +216,7 @@ def verify(text: str, language: str) -> Report:
 
     language is "en" or "zh". A text that is no story of this world is reported, not raised.
     """
+    check_language(language)
     reading = next(parses(text, language), None) or read_leniently(text, language)
     state, problems = State(), list(reading.problems)
     for event in reading.events:
@@ -226,6 +228,8 @@ def verify(text: str, language: str) -> Report:
 
 def derivations(text: str, language: str, split: str, languages) -> Iterator[list[Choice]]:
     """The tapes of all choices that generate a text: one for a text of the world, else none."""
+    check_language(language)
+    check_split(split)
     for reading in parses(text, language):
         record = Record("", "", split, reading.cast, reading.looks, reading.events)
         for answers in recognise(record):
