@@ -137,17 +137,24 @@ def instruction(story, language: str, seed: int = 0, n: int | None = None) -> In
     values: dict = {}
     often = [*offers, *(offers.keys() & {"event"}), "hero", "mood"]
     for kind in list(dict.fromkeys(rng.sample(often, len(often))))[:n]:
-        values |= rng.choice(offers[kind])
+        new = [offer for offer in offers[kind] if not repeats({**values, **offer})]
+        values |= rng.choice(new) if new else {}
     if "event" in values and "hero" in values:
         values = by_hero(record, values, offers["event"], rng)
     return Instruction(language, write(values, language, rng), constraints_of(values))
 
 
+def repeats(values: dict) -> bool:
+    """Whether the same thing would be asked for twice."""
+    return "T" in values and values.get("U") == values["T"]
+
+
 def by_hero(record: Record, values: dict, events: list[dict], rng: random.Random) -> dict:
-    """The values with a deed of the hero's, if there is one; with the other's deed if not."""
+    """The values with a deed of the hero's, if there is one; without a deed if not."""
     hero = next(iter(record.cast))
-    own = [event for event in events if fulfils(record, {**event, "by_hero": True}, hero)]
     rest = {key: value for key, value in values.items() if key not in PARTS["event"]}
+    own = [event for event in events if fulfils(record, {**event, "by_hero": True}, hero)]
+    own = [event for event in own if not repeats({**rest, **event})]
     return {**rest, **rng.choice(own), "by_hero": True} if own else rest
 
 
