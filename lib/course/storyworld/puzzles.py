@@ -181,7 +181,8 @@ def make_order(rng: random.Random, kind: str) -> list[tuple[str, dict]]:
     rng.shuffle(clues)
     questions = [(rule, {}) for rule in PLACES[kind]]
     questions += [
-        ("ask_between", {"A": a, "B": b}) for a, _, b in zip(*(names[i:] for i in range(3)))
+        ("ask_between", {"A": before, "B": after})
+        for before, after in zip(names, names[2:], strict=False)
     ]
     return [(kind, {"N": NUMBERS[len(names) - 1]}), *clues, rng.choice(questions)]
 
@@ -273,9 +274,7 @@ def solve_carry(sentences: list) -> tuple[str, list[tuple]]:
     """Where the thing is, and its (place, holder or None) as they change."""
     work: list[tuple] = []
     for rule, values in sentences:
-        if rule == "start":
-            work.append((values["P"], values["A"]))
-        elif rule == "walk" and values["A"] == work[-1][1]:
+        if rule == "start" or (rule == "walk" and values["A"] == work[-1][1]):
             work.append((values["P"], values["A"]))
         elif rule == "hand_over":
             work.append((work[-1][0], values["B"]))

@@ -88,7 +88,7 @@ class Slot:
         if letters[0] == "a":
             self.form = "a"
             letters = letters[1:]
-        self.look = LOOK_OF[letters[-1]] if letters[-1] in LOOK_OF else None
+        self.look = LOOK_OF.get(letters[-1])
         if not (self.form == "a" or letters[0] == self.look):
             self.look = None
         self.letters = tuple(letter for letter in letters if letter != self.look)

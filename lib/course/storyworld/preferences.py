@@ -1,0 +1,203 @@
+"""Pairs of continuations: one goes with the beginning of a story, the other is subtly wrong.
+
+The wrong continuation is the end of a *counterfactual* story: the same story in the same words, but
+with one fact changed from its first sentence on (another thing, the two places exchanged, the two
+friends exchanged ...). For itself it is as good as the right one, so its length, its words and its
+style give nothing away; only who has read the beginning can tell.
+
+    >>> pair = preference(1, "en")
+    >>> verify(pair.prompt + pair.chosen, "en").ok, verify(pair.prompt + pair.rejected, "en").ok
+    (True, False)
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+from lib.course.storyworld.choices import Sampler
+from lib.course.storyworld.corruptions import Edit, Rewording
+from lib.course.storyworld.lexicon import load_lexicon
+from lib.course.storyworld.plots import Record, load_plots, tagged
+from lib.course.storyworld.realiser import Text, realise
+from lib.course.storyworld.simulator import NUMBERS, Event, load_kinds, number_of
+from lib.course.storyworld.splits import held_out
+from lib.course.storyworld.verifier import verify
+from lib.course.storyworld.world import Story, World
+
+TOLERANCE = 0.2  # by how much the lengths of the two continuations may differ
+
+
+@dataclass(frozen=True)
+class Preference:
+    """The beginning of a story and two continuations.
+
+    kind: the fact in which the rejected one contradicts the beginning: thing, look, place,
+    character, number or food. problems: what the verifier finds wrong with it.
+    """
+
+    kind: str
+    language: str
+    prompt: str
+    chosen: str
+    rejected: str
+    problems: tuple
+
+
+def preference(
+    seed: int | str, language: str, kind: str | None = None, split: str = "train"
+) -> Preference:
+    """The pair of a seed, of a kind if one is given. Stories that have none are passed over."""
+    if kind not in (None, *CHANGES):
+        raise ValueError(f"there is no kind {kind!r}; choose one of {', '.join(CHANGES)}")
+    rng = random.Random(f"preference {language} {split} {kind} {seed}")
+    wanted = kind or rng.choice(list(CHANGES))
+    while True:
+        story = World().story(f"preference {rng.random()}", split, (language,))
+        found = pair_of(story, language, wanted, rng)
+        if found:
+            return found
+
+
+def pair_of(story: Story, language: str, kind: str, rng: random.Random) -> Preference | None:
+    """A pair of a kind from a story; None if it has none."""
+    changed = CHANGES[kind](story.record, rng)
+    if changed is None:
+        return None
+    true, other = story.told[language], told_with(story, language, changed, rng)
+    cuts = list(borders(true, other))
+    for cut in rng.sample(cuts, len(cuts)):
+        prompt, chosen = split_at(true, cut)
+        rejected = split_at(other, cut)[1]
+        even = abs(len(chosen) - len(rejected)) <= TOLERANCE * min(len(chosen), len(rejected))
+        if even and chosen != rejected:
+            problems = verify(prompt + rejected, language).problems
+            if problems:
+                return Preference(kind, language, prompt, chosen, rejected, tuple(problems))
+    return None
+
+
+def told_with(story: Story, language: str, changed: Record, rng: random.Random) -> Text:
+    """Another record told in the words of a story, as far as they fit."""
+    edit = Edit([(event, i) for i, event in enumerate(changed.events)], changed.cast, changed.looks)
+    return realise(changed, language, Rewording(story, language, edit, rng))
+
+
+def borders(true: Text, other: Text) -> Iterator[int]:
+    """The events, from the fourth to the last, that begin with a new sentence in both texts."""
+    for i in range(3, len(true.starts)):
+        if not (true.chained[i] or other.chained[i]):
+            yield i
+
+
+def split_at(text: Text, cut: int) -> tuple[str, str]:
+    """The text before an event's sentence and from there on; a blank belongs to the second."""
+    at = text.starts[cut]
+    if text.pieces[at - 1][0] == " ":
+        at -= 1
+    words = [piece for piece, _ in text.pieces]
+    return "".join(words[:at]), "".join(words[at:])
+
+
+# --- counterfactuals: (record, rng) -> the record with one fact changed throughout, or None -------
+
+
+def changed(record: Record, new: dict, looks: dict | None = None) -> Record:
+    """The record with things, places, characters or foods replaced; traits stay with their role."""
+    events = [
+        Event(event.kind, tuple([new.get(arg, arg) for arg in event.args]))
+        for event in record.events
+    ]
+    looks = looks or {new.get(thing, thing): look for thing, look in record.looks.items()}
+    cast = {new.get(name, name): record.cast[new.get(name, name)] for name in record.cast}
+    return Record(record.plot, record.topic, record.split, cast, looks, events)
+
+
+def draw(rng: random.Random, among):
+    """One of the options with its own probability; None if there is none."""
+    return Sampler(rng).choose("", among) if among else None
+
+
+def other_thing(record: Record, rng: random.Random) -> Record | None:
+    """Another thing that the plot could have been about."""
+    steps = [step for step in load_plots()[record.plot].steps if step.do == "pick"]
+    tags = [s.detail[0] for s in steps if s.roles[0] in "TU" and s.detail[0] != "key"]
+    old = [thing for thing in record.looks if thing != "key"]
+    if not old or not tags:
+        return None
+    thing = rng.choice(old)
+    kinds = [event.kind for event in record.events if thing in event.args]
+    among = tagged("things", tags[0])
+    barred = {"key", *record.looks}
+    barred.update(t for t in among.options if any(held_out(kind, t) for kind in kinds))
+    if barred >= set(among.options):
+        return None
+    return changed(record, {thing: draw(rng, among.without(barred & set(among.options)))})
+
+
+def other_look(record: Record, rng: random.Random) -> Record | None:
+    """The same thing in another look."""
+    if not record.looks:
+        return None
+    thing = rng.choice(list(record.looks))
+    among = load_lexicon().among["looks"].without({record.looks[thing], "old"})
+    return changed(record, {}, {**record.looks, thing: draw(rng, among)})
+
+
+def other_place(record: Record, rng: random.Random) -> Record | None:
+    """Two places of the story exchanged."""
+    words = load_lexicon().words["places"]
+    told = dict.fromkeys(arg for event in record.events for arg in event.args if arg in words)
+    pairs = list(combinations(list(told)[1:] or told, 2)) or list(combinations(told, 2))
+    return exchanged(record, rng.choice(pairs)) if pairs else None
+
+
+def other_character(record: Record, rng: random.Random) -> Record | None:
+    """Two characters of the story exchanged: each does what the other did."""
+    pairs = list(combinations(record.cast, 2))
+    return exchanged(record, rng.choice(pairs)) if pairs else None
+
+
+def exchanged(record: Record, pair: tuple) -> Record:
+    first, second = pair
+    return changed(record, {first: second, second: first})
+
+
+def other_number(record: Record, rng: random.Random) -> Record | None:
+    """More or fewer gathered, and so more or fewer left."""
+    gathered = next((event for event in record.events if event.kind == "gather"), None)
+    if gathered is None:
+        return None
+    left = [number_of(event.args[4]) for event in record.events if event.kind == "share"]
+    old = number_of(gathered.args[1])
+    by = rng.choice([d for d in range(-6, 7) if d and 4 <= old + d <= 10 and min(left) + d >= 1])
+    place = {"gather": 1, "share": 4}
+    events = []
+    for kind, args in record.events:
+        if kind in place:
+            at = place[kind]
+            args = (*args[:at], NUMBERS[number_of(args[at]) + by - 1], *args[at + 1 :])
+        events.append(Event(kind, args))
+    return Record(record.plot, record.topic, record.split, record.cast, record.looks, events)
+
+
+def other_food(record: Record, rng: random.Random) -> Record | None:
+    """Another food gathered and shared."""
+    gathered = next((event for event in record.events if event.kind == "gather"), None)
+    if gathered is None:
+        return None
+    letters = load_kinds()["gather"].letters
+    old = gathered.args[letters.index("F")]
+    told = {arg for event in record.events for arg in event.args}
+    foods = load_lexicon().among["foods"]
+    return changed(record, {old: draw(rng, foods.without(told & set(foods.options)))})
+
+
+CHANGES = {
+    "thing": other_thing,
+    "look": other_look,
+    "place": other_place,
+    "character": other_character,
+    "number": other_number,
+    "food": other_food,
+}
