@@ -243,7 +243,7 @@ def epoch_keys(seed: int, epoch: int) -> np.ndarray:
 
 
 def scramble(values: np.ndarray, key: np.uint64) -> np.ndarray:
-    """Mix 64-bit numbers with a key; small changes spread over all bits (Steele et al., 2014)."""
+    """Mix 64-bit numbers with a key, so that each bit changes many (cf. Steele et al., 2014)."""
     values = (values ^ key) * np.uint64(0xBF58476D1CE4E5B9)  # modulo 2**64
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
