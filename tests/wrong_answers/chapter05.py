@@ -94,7 +94,7 @@ def counted_from_one(ids, token_table, position_table):
     return token_table[ids] + position_table[(torch.arange(T) + 1) % len(position_table)]
 
 
-@wrong("5.2", "only the first T rows")
+@wrong("5.2", "only the first T rows take part")
 def whole_position_table(ids, token_table, position_table):
     return token_table[ids] + position_table
 

@@ -112,6 +112,9 @@ EMBED_MISTAKES = {
     ),
     "The position depends on the sequence in the batch and not on the place: (B, 1, C) was added "
     "where (T, C) is needed.": lambda ids, t, p: t[ids] + p[: len(ids), None],
+    "Of the position table only the first T rows take part; you added all of them.": (
+        lambda ids, t, p: t[ids] + p
+    ),
     "The two embeddings are laid side by side; they are added.": lambda ids, t, p: torch.cat(
         [t[ids], p[: ids.shape[1]].expand(*ids.shape, -1)], dim=-1
     ),
@@ -136,9 +139,9 @@ def embed(probe: Probe) -> None:
         probe.compare(args, expected, EMBED_MISTAKES, on_crash=crash)
 
     compare([[3]])
+    compare([[1, 0], [2, 1]])
     compare([[2, 0, 2]])
     probe.holds("the same token at another place is another vector")
-    compare([[1, 0], [2, 1]])
     compare([[1, 0, 3], [2, 1, 1]])
     probe.holds("every sequence of the batch has the same places, also where B = T")
     compare([[1, 0, 3, 1, 2]])
@@ -240,7 +243,9 @@ def block_forward(probe: Probe) -> None:
     def nothing(x):
         return torch.zeros_like(x)
 
-    x = torch.tensor([[[1.0, 2.0, 6.0]]])
+    x = torch.tensor([[[1.0, 2.0, 6.0], [0.0, 5.0, 1.0]]])
+    both = (x, norm1, attention, norm2, mlp)
+    probe.compare(both, right(*both), BLOCK_MISTAKES, 1e-4)
     only_attention = (x, norm1, attention, norm2, nothing)
     probe.compare(only_attention, right(*only_attention), BLOCK_MISTAKES, 1e-4)
     only_mlp = (x, norm1, nothing, norm2, mlp)
@@ -248,8 +253,6 @@ def block_forward(probe: Probe) -> None:
     neither = (x, norm1, nothing, norm2, nothing)
     probe.compare(neither, x, BLOCK_MISTAKES, 1e-4)
     probe.holds("what a part returns is added; parts that return 0 change nothing")
-    both = (x, norm1, attention, norm2, mlp)
-    probe.compare(both, right(*both), BLOCK_MISTAKES, 1e-4)
     both = (noise(2, 3, 4), norm1, attention, norm2, mlp)
     probe.compare(both, right(*both), BLOCK_MISTAKES, 1e-4)
     probe.holds("each part reads its own normalised copy, the MLP after attention")
@@ -268,10 +271,7 @@ class Ends(nn.Module):
         with torch.no_grad():
             self.embedding.weight.copy_(noise(vocab_size, n_embd))
             self.head.weight.copy_(noise(vocab_size, n_embd, seed=1))
-
-    def __repr__(self) -> str:
-        V, C = self.embedding.weight.shape
-        return f"a model with V = {V} and C = {C}"
+        self.__name__ = f"model with V = {vocab_size}, C = {n_embd}"  # as examples show it
 
 
 @exercise("5.4", "One matrix, two names")
@@ -386,7 +386,7 @@ COUNT_MISTAKES = {
 
 @exercise("5.5", "Count the parameters")
 def count_parameters(probe: Probe) -> None:
-    for shape in ((10, 6, 1, 4), (11, 5, 3, 4), (300, 64, 2, 48)):
+    for shape in ((10, 7, 2, 5), (11, 5, 3, 4), (300, 64, 1, 48)):
         expected = sum(parameter_counts(GPTConfig(*shape[:3], 1, shape[3])).values())
         got = probe.call(*shape)
         whole = not isinstance(got, float) or got != expected
@@ -455,7 +455,7 @@ def training_days(probe: Probe) -> None:
     def right(V, L, C, T, n_tokens, speed):
         return n_tokens * flops_per_token(GPTConfig(V, T, L, 1, C), T) / speed / 86_400
 
-    small = (16, 1, 2, 4, 86_400, 1.0)
+    small = (11, 1, 2, 5, 86_400, 1.0)
     probe.compare(small, right(*small), DAY_MISTAKES)
     for args in ((16, 3, 2, 4, 1_000, 10.0), (300, 2, 48, 64, 1e6, 1e6)):
         probe.compare(args, right(*args), DAY_MISTAKES)
