@@ -61,11 +61,13 @@ def preference(
 
 def pair_of(story: Story, language: str, kind: str, rng: random.Random) -> Preference | None:
     """A pair of a kind from a story; None if it has none."""
-    changed = CHANGES[kind](story.record, rng)
-    if changed is None:
+    record = story.record
+    other_record = CHANGES[kind](record, rng)
+    if other_record is None:
         return None
-    true, other = story.told[language], told_with(story, language, changed, rng)
-    cuts = list(borders(true, other))
+    true, other = story.told[language], told_with(story, language, other_record, rng)
+    known = all_known(record, other_record)
+    cuts = [cut for cut in borders(true, other) if cut >= known]
     for cut in rng.sample(cuts, len(cuts)):
         prompt, chosen = split_at(true, cut)
         rejected = split_at(other, cut)[1]
@@ -77,10 +79,21 @@ def pair_of(story: Story, language: str, kind: str, rng: random.Random) -> Prefe
     return None
 
 
-def told_with(story: Story, language: str, changed: Record, rng: random.Random) -> Text:
+def told_with(story: Story, language: str, other: Record, rng: random.Random) -> Text:
     """Another record told in the words of a story, as far as they fit."""
-    edit = Edit([(event, i) for i, event in enumerate(changed.events)], changed.cast, changed.looks)
-    return realise(changed, language, Rewording(story, language, edit, rng))
+    edit = Edit([(event, i) for i, event in enumerate(other.events)], other.cast, other.looks)
+    return realise(other, language, Rewording(story, language, edit, rng))
+
+
+def all_known(record: Record, other: Record) -> int:
+    """How many events it takes until whatever the other record exchanges has been told."""
+    first: dict = {}
+    for i, event in enumerate(record.events):
+        for arg in event.args:
+            first.setdefault(arg, i + 1)
+    pairs = zip(record.events, other.events, strict=True)
+    new = {arg for one, another in pairs for arg in set(another.args) - set(one.args)}
+    return max((first.get(arg, 0) for arg in new), default=0)
 
 
 def borders(true: Text, other: Text) -> Iterator[int]:
@@ -102,7 +115,7 @@ def split_at(text: Text, cut: int) -> tuple[str, str]:
 # --- counterfactuals: (record, rng) -> the record with one fact changed throughout, or None -------
 
 
-def changed(record: Record, new: dict, looks: dict | None = None) -> Record:
+def with_other(record: Record, new: dict, looks: dict | None = None) -> Record:
     """The record with things, places, characters or foods replaced; traits stay with their role."""
     events = [
         Event(event.kind, tuple([new.get(arg, arg) for arg in event.args]))
@@ -132,7 +145,7 @@ def other_thing(record: Record, rng: random.Random) -> Record | None:
     barred.update(t for t in among.options if any(held_out(kind, t) for kind in kinds))
     if barred >= set(among.options):
         return None
-    return changed(record, {thing: draw(rng, among.without(barred & set(among.options)))})
+    return with_other(record, {thing: draw(rng, among.without(barred & set(among.options)))})
 
 
 def other_look(record: Record, rng: random.Random) -> Record | None:
@@ -141,7 +154,7 @@ def other_look(record: Record, rng: random.Random) -> Record | None:
         return None
     thing = rng.choice(list(record.looks))
     among = load_lexicon().among["looks"].without({record.looks[thing], "old"})
-    return changed(record, {}, {**record.looks, thing: draw(rng, among)})
+    return with_other(record, {}, {**record.looks, thing: draw(rng, among)})
 
 
 def other_place(record: Record, rng: random.Random) -> Record | None:
@@ -160,7 +173,7 @@ def other_character(record: Record, rng: random.Random) -> Record | None:
 
 def exchanged(record: Record, pair: tuple) -> Record:
     first, second = pair
-    return changed(record, {first: second, second: first})
+    return with_other(record, {first: second, second: first})
 
 
 def other_number(record: Record, rng: random.Random) -> Record | None:
@@ -190,7 +203,7 @@ def other_food(record: Record, rng: random.Random) -> Record | None:
     old = gathered.args[letters.index("F")]
     told = {arg for event in record.events for arg in event.args}
     foods = load_lexicon().among["foods"]
-    return changed(record, {old: draw(rng, foods.without(told & set(foods.options)))})
+    return with_other(record, {old: draw(rng, foods.without(told & set(foods.options)))})
 
 
 CHANGES = {
