@@ -282,7 +282,8 @@ def training_memory(config: GPTConfig, B: int, T: int) -> dict[str, int]:
     """Bytes held at the peak of a step in float32 without dropout, with AdamW and cross-entropy.
 
     The activations are what the backward pass needs again, with the fused attention kernel, which
-    does not keep the T × T weights. The peak is reached as the backward pass begins.
+    does not keep the T × T weights. The peak is reached as the backward pass begins, with the
+    gradients of an earlier step still there (zeroed, or added to); without them it is lower.
     """
     C, L, n_parameters = config.n_embd, config.n_layer, sum(parameter_counts(config).values())
     block = 16 * C + 4 + config.n_head  # floats a token; the chapter has the list
