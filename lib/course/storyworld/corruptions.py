@@ -524,7 +524,7 @@ FACTS = {
     "no ending": kind(no_ending, "ending"),
     "after the ending": kind(after_the_ending, "ending"),
     "second ending": kind(second_ending, "ending"),
-    "ending too early": kind(ending_too_early, "ending"),
+    "ending too early": kind(ending_too_early, "ending grammar"),
     "friends unforgiven": kind(friends_unforgiven, "cause"),
     "trouble left": kind(trouble_left, "cause place"),
     "still broken": kind(still_broken, "cause"),
