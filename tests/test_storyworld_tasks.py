@@ -206,6 +206,9 @@ def test_chinese_asks_about_what_chinese_training_never_tells():
     kinds = Counter(q.kind for _, q in asked("zh") if q.crosslingual)
     assert kinds.keys() == CROSSLINGUAL == {"what_traded", "where_planted", "did_grow"}
     assert not any(q.crosslingual for s in stories() for q in questions(s, "zh"))
+    wanted = [instruction(s, "zh", i) for s in stories("crosslingual", 25) for i in range(4)]
+    assert any(one.crosslingual for one in wanted)
+    assert not any(one.crosslingual for _, one in ordered("zh"))
 
 
 @BOTH

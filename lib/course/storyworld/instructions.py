@@ -91,6 +91,12 @@ class Instruction:
     text: str
     constraints: tuple[Constraint, ...]
 
+    @property
+    def crosslingual(self) -> bool:
+        """Whether it asks for an event that training tells in English only."""
+        deeds = [one.values["event"] for one in self.constraints if one.kind == "event"]
+        return any(set(DEEDS[deed][0].split()) & ENGLISH_ONLY for deed in deeds)
+
 
 @dataclass(frozen=True)
 class Compliance:
@@ -290,9 +296,3 @@ def ending(record: Record) -> str | None:
     """The mood of the last event; None if it is no ending."""
     kind = load_kinds()[record.events[-1].kind]
     return next((fact.letters[0] for fact in kind.then if fact.name == "mood"), None)
-
-
-def crosslingual(wanted: Instruction) -> bool:
-    """Whether it asks for an event that training tells in English only."""
-    deeds = [one.values["event"] for one in wanted.constraints if one.kind == "event"]
-    return any(set(DEEDS[deed][0].split()) & ENGLISH_ONLY for deed in deeds)

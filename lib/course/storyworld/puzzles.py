@@ -194,7 +194,7 @@ def make_carry(rng: random.Random) -> list[tuple[str, dict]]:
     thing, look = rng.choice(list(words["things"])), rng.choice(list(words["looks"]))
     holder, at = names.pop(), places.pop()
     sentences = [("start", {"A": holder, "T": thing, "L": look, "P": at})]
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(rng.randint(2, 4)):
         if rng.random() < 0.6 or sentences[-1][0] == "hand_over":
             sentences.append(("walk", {"A": holder, "P": places.pop()}))
         else:
