@@ -351,7 +351,7 @@ def rows_that_occur(ids, upstream, vocab_size):
     return gradient[ids.unique()]
 
 
-@wrong("3.6", "raised an error")
+@wrong("3.6", "If two shapes do not fit")
 def one_hot_in_the_wrong_order(ids, upstream, vocab_size):
     one_hot = torch.nn.functional.one_hot(ids, vocab_size).to(upstream.dtype)  # (B, T, V)
     return one_hot.flatten(0, 1) @ upstream.flatten(0, 1)

@@ -364,8 +364,8 @@ def mean_of_rows(ids, upstream, vocab_size):
 
 
 GRADIENT_MISTAKES = {
-    "An id that occurs several times keeps only the gradient of one occurrence: "
-    "`gradient[ids] += …` writes each row once. Its gradients must be summed.": last_one_wins,
+    "An id that occurs several times keeps only the gradient of one occurrence: `=` overwrites, "
+    "and `gradient[ids] += …` writes each row once. Its gradients must be summed.": last_one_wins,
     "You average over the occurrences of an id; the gradient of a sum is the sum.": mean_of_rows,
     "The gradient is transposed: like the table, it has a row for each id, (V, C).": (
         lambda *a: gradient_of_lookup(*a).T
@@ -391,6 +391,12 @@ GRADIENT_MISTAKES = {
 }
 
 
+GRADIENT_CRASH = (
+    "Your function raised an error. If two shapes do not fit: the result has a row for each id of "
+    "the vocabulary, and every position of the batch adds its gradient to one of them."
+)
+
+
 @exercise("3.6", "The gradient of a lookup")
 def lookup_gradient(probe: Probe) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -402,7 +408,7 @@ def lookup_gradient(probe: Probe) -> None:
         ids = torch.tensor(ids)
         upstream = torch.randint(1, 10, (*ids.shape, C), generator=generator).double()
         args = (ids, upstream, vocab_size)
-        probe.compare(args, gradient_of_lookup(*args), GRADIENT_MISTAKES)
+        probe.compare(args, gradient_of_lookup(*args), GRADIENT_MISTAKES, on_crash=GRADIENT_CRASH)
         probe.holds(claim)
     embedding = torch.nn.Embedding(50, 8, dtype=torch.float64)
     ids = torch.randint(0, 50, (4, 30), generator=generator)
