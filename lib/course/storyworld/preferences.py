@@ -113,10 +113,13 @@ def split_at(text: Text, cut: int) -> tuple[str, str]:
 
 
 # --- counterfactuals: (record, rng) -> the record with one fact changed throughout, or None -------
+#
+# What replaces a value is drawn just as the value was, and nothing is done if it is the same: so
+# (this, that) is as likely as (that, this), and no word is more at home in a right continuation.
 
 
 def with_other(record: Record, new: dict, looks: dict | None = None) -> Record:
-    """The record with things, places, characters or foods replaced; traits stay with their role."""
+    """The record with things, places, characters or foods replaced, each with what it is like."""
     events = [
         Event(event.kind, tuple([new.get(arg, arg) for arg in event.args]))
         for event in record.events
@@ -124,11 +127,6 @@ def with_other(record: Record, new: dict, looks: dict | None = None) -> Record:
     looks = looks or {new.get(thing, thing): look for thing, look in record.looks.items()}
     cast = {new.get(name, name): record.cast[new.get(name, name)] for name in record.cast}
     return Record(record.plot, record.topic, record.split, cast, looks, events)
-
-
-def draw(rng: random.Random, among):
-    """One of the options with its own probability; None if there is none."""
-    return Sampler(rng).choose("", among) if among else None
 
 
 def other_thing(record: Record, rng: random.Random) -> Record | None:
@@ -139,13 +137,11 @@ def other_thing(record: Record, rng: random.Random) -> Record | None:
     if not old or not tags:
         return None
     thing = rng.choice(old)
-    kinds = [event.kind for event in record.events if thing in event.args]
-    among = tagged("things", tags[0])
-    barred = {"key", *record.looks}
-    barred.update(t for t in among.options if any(held_out(kind, t) for kind in kinds))
-    if barred >= set(among.options):
+    new = Sampler(rng).choose("thing", tagged("things", tags[0]))
+    verbs = frozenset().union(*load_plots()[record.plot].verbs.values())
+    if new == "key" or new in record.looks or any(held_out(verb, new) for verb in verbs):
         return None
-    return with_other(record, {thing: draw(rng, among.without(barred & set(among.options)))})
+    return with_other(record, {thing: new})
 
 
 def other_look(record: Record, rng: random.Random) -> Record | None:
@@ -153,15 +149,17 @@ def other_look(record: Record, rng: random.Random) -> Record | None:
     if not record.looks:
         return None
     thing = rng.choice(list(record.looks))
-    among = load_lexicon().among["looks"].without({record.looks[thing], "old"})
-    return with_other(record, {}, {**record.looks, thing: draw(rng, among)})
+    new = Sampler(rng).choose("look", load_lexicon().among["looks"])
+    if new == record.looks[thing] or "old" in (new, record.looks[thing]):
+        return None  # not everything can be old
+    return with_other(record, {}, {**record.looks, thing: new})
 
 
 def other_place(record: Record, rng: random.Random) -> Record | None:
-    """Two places of the story exchanged."""
+    """Two places of the story exchanged, such that all that happens could happen in both."""
     words = load_lexicon().words["places"]
     told = dict.fromkeys(arg for event in record.events for arg in event.args if arg in words)
-    pairs = list(combinations(list(told)[1:] or told, 2)) or list(combinations(told, 2))
+    pairs = [pair for pair in combinations(told, 2) if words[pair[0]].tags == words[pair[1]].tags]
     return exchanged(record, rng.choice(pairs)) if pairs else None
 
 
@@ -181,9 +179,11 @@ def other_number(record: Record, rng: random.Random) -> Record | None:
     gathered = next((event for event in record.events if event.kind == "gather"), None)
     if gathered is None:
         return None
-    left = [number_of(event.args[4]) for event in record.events if event.kind == "share"]
-    old = number_of(gathered.args[1])
-    by = rng.choice([d for d in range(-6, 7) if d and 4 <= old + d <= 10 and min(left) + d >= 1])
+    steps = load_plots()[record.plot].steps
+    limits = next(s.detail[0] for s in steps if s.do == "pick" and s.roles == ("N",)).split("-")
+    by = rng.randint(*map(int, limits)) - number_of(gathered.args[1])
+    if by == 0:
+        return None
     place = {"gather": 1, "share": 4}
     events = []
     for kind, args in record.events:
@@ -201,9 +201,10 @@ def other_food(record: Record, rng: random.Random) -> Record | None:
         return None
     letters = load_kinds()["gather"].letters
     old = gathered.args[letters.index("F")]
-    told = {arg for event in record.events for arg in event.args}
-    foods = load_lexicon().among["foods"]
-    return with_other(record, {old: draw(rng, foods.without(told & set(foods.options)))})
+    new = Sampler(rng).choose("food", load_lexicon().among["foods"])
+    if any(new in event.args for event in record.events):
+        return None
+    return with_other(record, {old: new})
 
 
 CHANGES = {
