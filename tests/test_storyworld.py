@@ -40,6 +40,8 @@ from lib.course.storyworld.splits import SPLITS
 from lib.course.storyworld.verifier import derivations
 
 PIN = Path(__file__).with_name("storyworld_pin.json")
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "storyworld.json"
+MEASURED = json.loads(RESULTS.read_text(encoding="utf-8"))
 PINNED_SEEDS = 40  # of each split and language
 EVERYWHERE = list(itertools.product(SPLITS, LANGUAGES))
 
@@ -113,6 +115,25 @@ def test_a_text_that_is_no_story_is_reported_not_raised():
 def test_a_story_in_the_other_language_is_refused():
     story = World().story(5)
     assert not verify(story.text["en"], "zh").ok and not verify(story.text["zh"], "en").ok
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_damaged_text_is_reported_not_raised(language):
+    rng, accepted = random.Random(0), 0
+    for story in sample("train", language):
+        text = story.text[language]
+        i = rng.randrange(len(text))
+        other = rng.choice(sample("iid", language)).text[language]
+        for damaged in (
+            text[:i] + text[i + 1 :],
+            text[:i] + text[i] + text[i:],
+            text[:i] + rng.choice(text) + text[i + 1 :],
+            text[i:],
+            text[:i] + other[i:],
+            text + other,
+        ):
+            accepted += damaged != text and verify(damaged, language).ok
+    assert accepted < 0.01 * 6 * 150
 
 
 # ------------------------------------------------------------ probabilities
@@ -349,6 +370,26 @@ def test_options_without_weight_are_refused():
         Among(["a", "b"], [1, 0])
     with pytest.raises(ValueError, match="nothing is left"):
         Among(["a", "b"], [1, 1]).without({"a", "b"})
+
+
+# ------------------------------------------------------------ what was measured
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_more_than_ten_megabytes_were_told_without_a_duplicate(language):
+    found = MEASURED["duplicates"][language]
+    assert found["megabytes"] >= 10 and found["told_twice"] == 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_5_gram_model_stays_a_quarter_bit_above_the_floor(language):
+    found = MEASURED["ngram"][language]
+    assert found["training_megabytes"] >= 2 and found["above_the_floor"] >= 0.25
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_measured_estimates_of_the_floor_agree(language):
+    assert abs(MEASURED["floor"][language]["difference_in_standard_errors"]) < 4
 
 
 if __name__ == "__main__":

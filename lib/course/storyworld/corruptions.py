@@ -78,86 +78,25 @@ PROMISES = {
 ORIGINS = ("own", "discover", "make", "inside")
 # What can be told only once of the same people and things.
 ONCE = (
-    "own",
-    "drop",
-    "blow_away",
-    "find_again",
-    "give",
-    "lend",
-    "bring_back",
-    "keep_thing",
-    "steal",
-    "return_stolen",
-    "break",
-    "mend",
-    "trade",
-    "discover",
-    "inside",
-    "unlock",
-    "arrive",
-    "stay_away",
-    "forgive",
-    "fall",
-    "rescue",
-    "fall_ill",
-    "nurse",
-    "bloom",
-    "neglect",
-)
+    "own", "drop", "blow_away", "find_again", "give", "lend", "bring_back", "keep_thing",
+    "steal", "return_stolen", "break", "mend", "trade", "discover", "inside", "unlock",
+    "arrive", "stay_away", "forgive", "fall", "rescue", "fall_ill", "nurse", "bloom", "neglect",
+)  # fmt: skip
 # Events in which the two characters cannot change places.
 ONE_WAY = (
-    "give",
-    "lend",
-    "promise_back",
-    "bring_back",
-    "keep_thing",
-    "steal",
-    "return_stolen",
-    "agree",
-    "refuse",
-    "wait",
-    "arrive",
-    "stay_away",
-    "forgive",
-    "nurse",
-    "rescue",
-    "share",
-)
+    "give", "lend", "promise_back", "bring_back", "keep_thing", "steal", "return_stolen",
+    "agree", "refuse", "wait", "arrive", "stay_away", "forgive", "nurse", "rescue", "share",
+)  # fmt: skip
 # Events whose thing, or place, must be the one that the story is about.
 OF_THING = (
-    "drop",
-    "blow_away",
-    "notice",
-    "search",
-    "find_again",
-    "give_up",
-    "give",
-    "lend",
-    "promise_back",
-    "bring_back",
-    "keep_thing",
-    "steal",
-    "return_stolen",
-    "break",
-    "mend",
-    "play",
-    "unlock",
-)
+    "drop", "blow_away", "notice", "search", "find_again", "give_up", "give", "lend",
+    "promise_back", "bring_back", "keep_thing", "steal", "return_stolen", "break", "mend",
+    "play", "unlock",
+)  # fmt: skip
 OF_PLACE = (
-    "drop",
-    "search",
-    "find_again",
-    "unlock",
-    "inside",
-    "gather",
-    "fall",
-    "chest",
-    "wait",
-    "arrive",
-    "stay_away",
-    "bloom",
-    "neglect",
-)
+    "drop", "search", "find_again", "unlock", "inside", "gather", "fall", "chest", "wait",
+    "arrive", "stay_away", "bloom", "neglect",
+)  # fmt: skip
 # Events in which only the holder of the thing can be the one who acts.
 OF_HOLDER = ("drop", "blow_away", "break")
 TRAVEL = ("go", "go_with")
