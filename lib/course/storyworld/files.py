@@ -23,6 +23,7 @@ PAGES = {
     "en": ("samples_en.md", "# Stories of the story world", "plot {}, ends {}, {:.0f} bits"),
     "zh": ("samples_zh.md", "# 故事世界的故事", "情节 {}，结局 {}，{:.0f} 比特"),
 }
+MOODS = {"en": {}, "zh": {"happy": "圆满", "sad": "悲伤", "open": "没有说完"}}
 SAMPLES = 24
 
 
@@ -96,7 +97,8 @@ def page(language: str) -> list[str]:
     _, title, heading = PAGES[language]
     lines = [title, "", f"`python course.py stories --samples` (version {VERSION})", ""]
     for number, story in enumerate(World().stories(SAMPLES, seed=1), start=1):
-        facts = heading.format(story.record.plot, story.mood, story.bits(language))
+        mood = MOODS[language].get(story.mood, story.mood)
+        facts = heading.format(story.record.plot, mood, story.bits(language))
         lines += [f"**{number}** · {facts}", "", story.text[language], ""]
     return lines[:-1]
 
