@@ -195,7 +195,7 @@ def test_a_question_with_two_answers_is_not_asked():
 
 @BOTH
 def test_the_text_of_a_story_alone_decides_its_questions(language):
-    for story in stories()[:25]:
+    for story in stories()[:15]:
         report = verify(story.text[language], language)
         told = Record("", story.topic, "", report.cast, report.looks, report.events)
         for question in questions(story, language):
@@ -434,7 +434,7 @@ def test_unknown_kinds_and_splits_of_puzzles_are_refused():
 
 
 @cache
-def pairs(language, n=360):
+def pairs(language, n=300):
     kinds = list(CHANGES)
     return [preference(i, language, kinds[i % len(kinds)]) for i in range(n)]
 
