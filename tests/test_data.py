@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
 from lib.course.corpora import load_sanguo, shakespeare_split
+from lib.course.notebooks import ROOT
 from lib.data import (
     END,
     HEADER_BYTES,
@@ -40,7 +41,7 @@ from lib.data import (
     token_dtype,
     write_shard,
 )
-from lib.tokenizer import train_tokenizer
+from lib.tokenizer import load_tokenizer, train_tokenizer
 
 hypothesis = pytest.importorskip("hypothesis", reason="install the dev extra")
 given, settings = hypothesis.given, hypothesis.settings
@@ -780,3 +781,31 @@ def test_an_odd_number_of_columns_is_refused(n_embd):
 def test_opening_a_shard_leaves_no_file_behind(tmp_path):
     shard_of(tmp_path / "s", list(range(20)))
     assert os.listdir(tmp_path) == ["s"]
+
+
+# --- What was made and measured ------------------------------------------------------------------
+
+
+def test_the_tokenizer_of_tale_has_2048_ids_and_an_end_of_text():
+    tokenizer = load_tokenizer(ROOT / "assets" / "tokenizers" / "tale.json")
+    assert tokenizer.vocab_size == 2048
+    assert end_id_of(tokenizer) == 0
+    assert token_dtype(tokenizer.vocab_size).itemsize == 2
+
+
+def measured(part):
+    path = ROOT / "benchmarks" / "results" / "data.json"
+    return json.loads(path.read_text(encoding="utf-8"))[part]
+
+
+def test_at_least_fifty_million_tokens_a_second_came_out_of_a_shard_of_200_million():
+    ours = {name: run for name, run in measured("batching").items() if name.startswith("ours")}
+    assert len(ours) >= 4
+    assert min(run["rate"] for run in ours.values()) >= 50e6
+
+
+def test_memory_did_not_grow_with_the_shard():
+    memory = measured("memory")
+    small, large = memory["small"], memory["large"]
+    assert large["tokens"] > 9 * small["tokens"]
+    assert large["own_peak_megabytes"] < small["own_peak_megabytes"] + 10
