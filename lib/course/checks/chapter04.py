@@ -79,7 +79,7 @@ ATTEND_MISTAKES = {
 
 @exercise("4.1", "One query")
 def one_query(probe: Probe) -> None:
-    keys = torch.tensor([[2.0, 0, 0, 0], [0, 4, 0, 0], [0, 0, 2, 0]])
+    keys = torch.tensor([[2.0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0]])
     values = torch.tensor([[1.0, 0], [0, 1], [0, 0]])
     for seed, (T, head_dim, value_dim) in enumerate([(3, 4, 2), (5, 4, 3), (6, 9, 5), (1, 2, 1)]):
         args = (random(head_dim, seed=seed), random(T, head_dim, seed=seed + 9))
