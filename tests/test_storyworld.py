@@ -382,6 +382,11 @@ def test_options_without_weight_are_refused():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_a_megabyte_of_stories_takes_at_most_a_second_of_one_core(language):
+    assert MEASURED["speed"][language]["megabytes_a_cpu_second"] >= 1
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_more_than_ten_megabytes_were_told_without_a_duplicate(language):
     found = MEASURED["duplicates"][language]
     assert found["megabytes"] >= 10 and found["told_twice"] == 0
