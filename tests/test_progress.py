@@ -52,7 +52,8 @@ def test_a_damaged_file_is_set_aside_and_the_rest_kept(file, damage):
 
 
 def test_a_place_that_cannot_be_written_gives_a_warning(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "missing" / "progress"))
+    (tmp_path / "a_file").write_text("no folder", encoding="utf-8")
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "a_file" / "progress"))
     with pytest.warns(UserWarning, match="COURSE_PROGRESS"):
         progress.record("1.1", "correct")
 

@@ -11,6 +11,8 @@ import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 
+from filelock import FileLock
+
 ROOT = Path(__file__).resolve().parents[2]
 STATUSES = ("not attempted", "correct", "wrong", "crashed")
 
@@ -35,10 +37,12 @@ def record(number: str, status: str) -> None:
     moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
     line = json.dumps({"exercise": number, "status": status, "at": moment})
     try:
-        if latest().get(number) == status:
-            return
-        with file.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        # Two notebooks may check an exercise at once, and neither may read half a line.
+        with FileLock(f"{file}.lock", timeout=10):
+            if latest().get(number) == status:
+                return
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
     except OSError as error:
         warnings.warn(
             f"progress was not kept: {error}. Set COURSE_PROGRESS to a file that can be written, "
