@@ -176,7 +176,16 @@ def test_every_package_of_lib_is_declared():
 
 # --- with and without the extras ------------------------------------------------------------------
 
-EXTRA_MODULES = {"hypothesis", "jupytext", "nltk", "tiktoken", "uv", "pre_commit", "xdist"}
+EXTRA_MODULES = {
+    "hypothesis",
+    "jupytext",
+    "nltk",
+    "tiktoken",
+    "transformers",
+    "uv",
+    "pre_commit",
+    "xdist",
+}
 
 
 def imported(source: str) -> set[str]:
