@@ -7,8 +7,10 @@ import pytest
 from lib.course.notebooks import ROOT
 
 README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-TOKENIZER = json.loads(
-    (ROOT / "benchmarks" / "results" / "tokenizer.json").read_text(encoding="utf-8")
+RESULTS = ROOT / "benchmarks" / "results"
+TOKENIZER, WORLD, DATA = (
+    json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    for name in ("tokenizer", "storyworld", "data")
 )
 
 
@@ -60,3 +62,20 @@ def test_the_readme_quotes_the_measured_ratio(words, part, name, inverse):
     ours = seconds(part, "train ours" if part == "training" else "encode ours")
     ratio = ours / seconds(part, name) if inverse else seconds(part, name) / ours
     assert words.format(f"{ratio:.1f}") in README
+
+
+def test_the_readme_quotes_what_was_measured_of_the_story_world():
+    speed, floor, ngram, twice = (WORLD[key] for key in ("speed", "floor", "ngram", "duplicates"))
+    english, chinese = (speed[language]["megabytes_a_second"] for language in ("en", "zh"))
+    assert f"{english:.1f} MB of English and {chinese:.1f} MB of Chinese a second" in README
+    assert all(twice[language]["told_twice"] == 0 for language in ("en", "zh"))
+    assert f"In {twice['en']['stories']:,} stories of each language" in README
+    english, chinese = (floor[lang]["expected_bits"]["character"][0] for lang in ("en", "zh"))
+    assert f"{english:.3f} bits per character in English, {chinese:.3f} in Chinese" in README
+    english, chinese = (ngram[language]["above_the_floor"] for language in ("en", "zh"))
+    assert f"stays {english:.2f} and {chinese:.2f} bits above it" in README
+
+
+def test_the_readme_quotes_what_was_measured_of_the_batches():
+    rate = DATA["batching"]["ours 32 x 256"]["rate"]
+    assert f"{rate / 1e6:.0f} million tokens a second on one core" in README
