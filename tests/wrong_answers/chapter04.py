@@ -67,6 +67,18 @@ def exponentials_of_python_overflow(query, keys, values):
     return torch.tensor(e) / sum(e) @ values
 
 
+@wrong("4.1", "Two different large scores get equal weights")
+def scores_cut_off(query, keys, values):
+    scores = (keys @ query / math.sqrt(len(query))).clamp(max=80)
+    return scores.exp() / scores.exp().sum() @ values
+
+
+@wrong("4.1", "Scores in the thousands overflow")
+def nan_mended(query, keys, values):
+    e = torch.exp(keys @ query / math.sqrt(len(query)))
+    return torch.nan_to_num(e / e.sum(), nan=1.0) @ values
+
+
 @wrong("4.1", "is a `return` missing")
 def printed_only(query, keys, values):
     torch.softmax(keys @ query, dim=0) @ values
@@ -99,6 +111,17 @@ def queries_as_columns(T, window):
 @wrong("4.2", "hides each position from itself")
 def self_hidden(T, window):
     return torch.ones(T, T).tril(-1).triu(1 - window).bool()
+
+
+@wrong("4.2", "one position too narrow")
+def one_too_narrow(T, window):
+    return torch.ones(T, T).tril().triu(2 - window).bool()
+
+
+@wrong("4.2", "cut the text into blocks")
+def blocks(T, window):
+    i = torch.arange(T)
+    return (i[:, None] // window == i // window) & (i <= i[:, None])
 
 
 @wrong("4.2", "begins one position too early")
@@ -232,6 +255,23 @@ def product_of_numbers(ids, pad_id):
     return triangle(ids).long() * (ids != pad_id)[:, None, None, :]
 
 
+@wrong("4.4", "lets padding look at itself")
+def diagonal_kept(ids, pad_id):
+    return (triangle(ids) & (ids != pad_id)[:, None, None, :]) | torch.eye(ids.shape[1]).bool()
+
+
+@wrong("4.4", "to stand on the right")
+def counted_from_the_left(ids, pad_id):
+    lengths = (ids != pad_id).sum(dim=1)[:, None]
+    return triangle(ids) & (torch.arange(ids.shape[1]) < lengths)[:, None, None, :]
+
+
+@wrong("4.4", "to stand on the left")
+def counted_from_the_right(ids, pad_id):
+    padding = (ids == pad_id).sum(dim=1)[:, None]
+    return triangle(ids) & (torch.arange(ids.shape[1]) >= padding)[:, None, None, :]
+
+
 @wrong("4.4", "what is padding, `pad_id` says")
 def padding_is_always_zero(ids, pad_id):
     return triangle(ids) & (ids != 0)[:, None, None, :]
@@ -341,10 +381,45 @@ def only_the_total_shrinks(query, pairs):
     return with_shrinking(True, False)(query, pairs)
 
 
-@wrong("4.6", "keep the keys")
+@wrong("4.6", "keep the keys or values")
 def everything_kept(query, pairs):
     keys, values = zip(*pairs, strict=True)
     keys, values = torch.stack(keys), torch.stack(values)
+    return torch.softmax(keys @ query / math.sqrt(len(query)), dim=0) @ values
+
+
+@wrong("4.6", "keep the keys or values")
+def scores_and_values_kept(query, pairs):
+    scores, values = zip(*((score_of(query, k), v) for k, v in pairs), strict=True)
+    return torch.stack(scores).softmax(dim=0) @ torch.stack(values)
+
+
+@wrong("4.6", "grows with the number of pairs")
+def lists_of_numbers_kept(query, pairs):
+    scores, values = [], []
+    for key, value in pairs:
+        scores.append(score_of(query, key).item())
+        values.append(value.tolist())
+    return torch.tensor(scores).softmax(dim=0) @ torch.tensor(values)
+
+
+@wrong("4.6", "grows with the number of pairs")
+def only_the_scores_kept(query, pairs):
+    scores, mixture = [], 0.0
+    for key, value in pairs:
+        before = torch.tensor(scores).logsumexp(dim=0) if scores else torch.tensor(-math.inf)
+        scores.append(score_of(query, key).item())
+        after = torch.tensor(scores).logsumexp(dim=0)
+        mixture = mixture * (before - after).exp() + (scores[-1] - after).exp() * value
+    return mixture
+
+
+@wrong("4.6", "grows with the number of pairs")
+def keys_joined_to_one_tensor(query, pairs):
+    table = torch.empty(0)
+    for key, value in pairs:
+        table = torch.cat([table.reshape(-1, len(key) + len(value)), torch.cat([key, value])[None]])
+    keys, values = table[:, : len(query)], table[:, len(query) :]
     return torch.softmax(keys @ query / math.sqrt(len(query)), dim=0) @ values
 
 
@@ -411,6 +486,26 @@ def looks_at_the_next(T):
 @wrong("4.7", "shift the other way")
 def keys_shifted_like_queries_should(T):
     return 1000 * torch.eye(T), shifted(T, -1, 1.0)
+
+
+@wrong("4.7", "shift the other way")
+def next_without_wrapping(T):
+    return torch.eye(T).roll(1, dims=1).triu() * 1000, torch.eye(T)
+
+
+@wrong("4.7", "Your scores overflow")
+def finite_but_too_large(T):
+    return shifted(T, -1, 1e38), 100 * torch.eye(T)
+
+
+@wrong("4.7", "Not every position")
+def two_positions_back(T):
+    return 1000 * torch.eye(T).roll(-2, dims=1).tril(), torch.eye(T)
+
+
+@wrong("4.7", "real numbers")
+def complex_numbers(T):
+    return shifted(T, -1, 1000.0).to(torch.complex64), torch.eye(T)
 
 
 @wrong("4.7", "Return two matrices")
