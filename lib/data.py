@@ -165,6 +165,8 @@ def write_shard(
     Returns the header. `ValueError` for an id outside the vocabulary, and where there is none.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent} for {path.name}; create it first")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     sha256, n_tokens = hashlib.sha256(), 0
     facts = tokenizer.vocab_size, end_id_of(tokenizer, end), tokenizer.content_hash()
@@ -313,10 +315,13 @@ def check_shards(shards: Sequence[Shard], context_length: int) -> None:
     if not shards:
         raise ValueError("there are no shards; pass at least one")
     for shard in shards:
-        if not 1 <= context_length < len(shard):
+        if not isinstance(shard, Shard):
+            raise ValueError(f"{shard!r} is no open shard; pass Shard(path, tokenizer)")
+        whole = isinstance(context_length, int | np.integer)
+        if not whole or not 1 <= context_length < len(shard):
             raise ValueError(
                 f"context_length is {context_length}, but {shard.path.name} has {len(shard)} ids; "
-                f"choose a context_length from 1 to {len(shard) - 1}, or add documents"
+                f"choose a whole number from 1 to {len(shard) - 1}, or add documents"
             )
     if len({(shard.header.tokenizer_hash, shard.header.end_id) for shard in shards}) > 1:
         raise ValueError(
@@ -336,11 +341,11 @@ class Windows:
     def __init__(
         self, shards: Shard | Sequence[Shard], context_length: int, seed: int = 0, shuffle=True
     ):
-        self.shards = [shards] if isinstance(shards, Shard) else list(shards)
+        self.shards = list(shards) if isinstance(shards, (list, tuple)) else [shards]
         check_shards(self.shards, context_length)
-        self.context_length, self.seed, self.shuffle = context_length, seed, shuffle
-        self.views = [sliding_window_view(s.tokens, context_length + 1) for s in self.shards]
-        counts = [len(shard) // context_length for shard in self.shards]
+        self.context_length, self.seed, self.shuffle = int(context_length), seed, shuffle
+        self.views = [sliding_window_view(s.tokens, self.context_length + 1) for s in self.shards]
+        counts = [len(shard) // self.context_length for shard in self.shards]
         self.bounds = np.cumsum([0, *counts])  # shard i has the windows bounds[i] : bounds[i + 1]
 
     def __len__(self) -> int:
@@ -379,6 +384,8 @@ def check_state(state: Mapping, here: Mapping) -> None:
                 f"the state was saved with {name} = {state[name]}, but here it is {value}, so "
                 "other batches would follow; open the same data with the same settings"
             )
+    if not isinstance(state["step"], int) or state["step"] < 0:
+        raise ValueError(f"the state's step is {state['step']!r}; pass what state_dict() returned")
 
 
 class Batches:
@@ -391,13 +398,15 @@ class Batches:
     def __init__(
         self, shards, batch_size: int, context_length: int, seed: int = 0, shuffle: bool = True
     ):
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; choose at least 1")
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; choose a whole number, at least 1")
         self.windows = Windows(shards, context_length, seed, shuffle)
-        self.batch_size, self.step = batch_size, 0
+        self.batch_size, self.step = int(batch_size), 0
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Batch number `step`; it may hold the last windows of one epoch and some of the next."""
+        if step < 0:
+            raise ValueError(f"step is {step}; steps are counted from 0")
         first, stop, n = step * self.batch_size, (step + 1) * self.batch_size, len(self.windows)
         parts = [
             self.windows.served(epoch, max(first - epoch * n, 0), min(stop - epoch * n, n))
@@ -447,11 +456,13 @@ def part_of(key: str, shares: Mapping[str, float]) -> str:
     >>> [part_of(key, {"train": 0.5, "test": 0.5}) for key in ("Lear", "Macbeth", "Othello")]
     ['train', 'train', 'test']
     """
-    if any(share < 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
+    if not (all(share >= 0 for share in shares.values()) and abs(sum(shares.values()) - 1) < 1e-9):
         raise ValueError(
             f"the shares {dict(shares)} do not sum to 1; choose parts of the whole, such as "
             '{"train": 0.9, "validation": 0.05, "test": 0.05}'
         )
+    if not isinstance(key, str):
+        raise ValueError(f"the key {key!r} is no text; pass text, such as str(key)")
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64  # in [0, 1)
     for name, share in shares.items():
@@ -476,28 +487,29 @@ def split_documents(
 
 
 def hold_out_combinations(
-    documents: Sequence[Iterable[tuple]], share: float, min_seen: int, seed: int = 0
+    documents: Iterable[Iterable[tuple]], share: float, min_seen: int, seed: int = 0
 ) -> set[tuple]:
     """Choose combinations to hold out, while each of their parts stays in training.
 
     documents: for each, its combinations, such as `(verb, object)`. Combinations are held out in an
-    order drawn from the seed until the documents that contain one are `share` of all. Each part
-    keeps `min_seen` training documents; `ValueError` if no choice allows that.
+    order drawn from the seed until the documents that contain one are `share` of all, or none is
+    left. Each part keeps `min_seen` training documents; `ValueError` if no choice allows that.
 
     >>> meals = [[("eat", "fish")], [("eat", "cake")], [("buy", "fish")], [("buy", "cake")]]
     >>> len(hold_out_combinations(meals, share=0.25, min_seen=1))
     1
     """
-    where, seen = {}, Counter()
-    for i, combinations in enumerate(documents):
-        for combination in set(combinations):
-            where.setdefault(combination, set()).add(i)
-    parts_of = [{part for c in set(cs) for part in enumerate(c)} for cs in documents]
-    for parts in parts_of:
-        seen.update(parts)
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share}; choose a share of the documents, such as 0.1")
+    where, seen, parts_of = {}, Counter(), []
+    for i, combinations in enumerate(map(set, documents)):
+        parts_of.append({part for c in combinations for part in enumerate(c)})
+        seen.update(parts_of[i])
+        for c in combinations:
+            where.setdefault(c, set()).add(i)
     held_out, gone = set(), set()
     for c in sorted(where, key=lambda c: hashlib.sha256(f"{seed}, {c!r}".encode()).digest()):
-        if len(gone) >= share * len(documents):
+        if len(gone) >= share * len(parts_of):
             break
         leaving = where[c] - gone
         lost = Counter(part for i in leaving for part in parts_of[i])

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import os
 import pickle
 import random
@@ -168,6 +169,11 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(stories):
     with pytest.raises(ValueError, match="document 1 is empty"):
         write_shard(stories, encode_documents(TOKENIZER, ["new", ""]), TOKENIZER)
     assert [path.read_bytes() for path in stories.parent.iterdir()] == [before]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"no folder .*nowhere for s\.bin; create it first"):
+        write_shard(tmp_path / "nowhere" / "s.bin", [[1]], TOKENIZER)
 
 
 def test_an_empty_list_of_documents_is_refused(tmp_path):
@@ -527,8 +533,40 @@ def test_a_context_that_the_data_cannot_fill_is_refused(tmp_path, T):
         Batches(shard, 1, T)
 
 
+def test_what_is_no_open_shard_is_refused(stories):
+    for shards in (stories, [str(stories)]):
+        with pytest.raises(ValueError, match=r"is no open shard; pass Shard\(path, tokenizer\)"):
+            Batches(shards, 2, 5)
+
+
+@pytest.mark.parametrize("step", [-3, 1.5, "3", None])
+def test_a_state_whose_step_is_no_step_is_refused(stories, step):
+    batches = Batches(Shard(stories, TOKENIZER), 2, 5)
+    with pytest.raises(ValueError, match=r"step is .* pass what state_dict"):
+        batches.load_state_dict(batches.state_dict() | {"step": step})
+    assert batches.step == 0
+
+
+def test_a_step_before_the_first_is_refused(stories):
+    with pytest.raises(ValueError, match="step is -1; steps are counted from 0"):
+        Batches(Shard(stories, TOKENIZER), 2, 5).batch(-1)
+
+
+def test_whole_numbers_of_any_type_are_taken_and_others_refused(stories):
+    shard = Shard(stories, TOKENIZER)
+    state = Batches(shard, np.int64(2), np.int32(5)).state_dict()
+    assert json.loads(json.dumps(state)) == Batches(shard, 2, 5).state_dict()
+    for batch_size, T, name in (
+        (2.5, 5, "batch_size"),
+        ("2", 5, "batch_size"),
+        (2, 5.0, "context"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}.* whole number"):
+            Batches(shard, batch_size, T)
+
+
 def test_batches_of_no_rows_or_no_shards_are_refused(stories):
-    with pytest.raises(ValueError, match="batch_size is 0; choose at least 1"):
+    with pytest.raises(ValueError, match="batch_size is 0; choose a whole number, at least 1"):
         Batches(Shard(stories, TOKENIZER), 0, 4)
     with pytest.raises(ValueError, match="no shards; pass at least one"):
         Batches([], 1, 4)
@@ -598,10 +636,15 @@ def test_the_part_of_a_key_is_the_same_on_every_machine():
     assert "".join(part_of(key, shares) for key in keys) == "caaaab"
 
 
-@pytest.mark.parametrize("shares", [{"train": 0.9}, {"a": 1.5, "b": -0.5}, {}])
+@pytest.mark.parametrize("shares", [{"train": 0.9}, {"a": 1.5, "b": -0.5}, {}, {"a": math.nan}])
 def test_shares_that_do_not_make_a_whole_are_refused(shares):
     with pytest.raises(ValueError, match="do not sum to 1; choose"):
         part_of("a", shares)
+
+
+def test_a_key_that_is_no_text_is_refused():
+    with pytest.raises(ValueError, match=r"key 7 is no text; pass text, such as str\(key\)"):
+        split_documents([7], {"train": 1.0}, key=lambda document: document)
 
 
 def pairs(n_documents, seed=0, n_verbs=6, n_objects=8):
@@ -636,6 +679,18 @@ def test_a_combination_whose_part_would_become_rare_is_not_held_out():
     for seed in range(20):
         held_out = hold_out_combinations([*often, [("lose", "key")]], 0.25, 1, seed)
         assert ("lose", "key") not in held_out
+
+
+def test_documents_that_can_be_read_only_once_are_held_out_alike():
+    documents = pairs(400)
+    once = (iter(document) for document in documents)
+    assert hold_out_combinations(once, 0.1, 50) == hold_out_combinations(documents, 0.1, 50)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, math.nan])
+def test_a_share_that_holds_out_nothing_or_all_is_refused(share):
+    with pytest.raises(ValueError, match="choose a share of the documents"):
+        hold_out_combinations(pairs(20), share, 1)
 
 
 def test_where_nothing_can_be_held_out_the_error_says_what_to_do():
