@@ -6,6 +6,7 @@ output matrix that is the token embedding. Shapes use B (sequences), T (position
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -29,8 +30,9 @@ class GPTConfig:
 
     def __post_init__(self):
         for name in ("vocab_size", "context_length", "n_layer", "n_head", "n_embd"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; choose 1 or more")
+            size = getattr(self, name)
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(f"{name} is {size!r}; choose a whole number, 1 or more")
         check_heads(self.n_embd, self.n_head, self.dropout)
 
 
@@ -118,19 +120,35 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))  # (B, T, C)
 
 
+def kind_of(value) -> str:
+    """What a value is, as error messages say it.
+
+    >>> kind_of(torch.zeros(2, 3)), kind_of([1, 2])
+    ('a tensor of shape (2, 3) and dtype torch.float32', 'of type list')
+    """
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
+    return f"of type {type(value).__name__}"
+
+
+def whole_numbers(value) -> bool:
+    """Whether a value is a tensor that an embedding can look up."""
+    return isinstance(value, torch.Tensor) and value.dtype in (torch.int64, torch.int32)
+
+
 def check_ids(ids: torch.Tensor, mask: torch.Tensor | None, n_cached: int, context_length: int):
     """Refuse ids and masks of a wrong kind, a wrong shape or too great a length."""
-    if ids.ndim != 2 or ids.dtype not in (torch.int64, torch.int32):
+    if not whole_numbers(ids) or ids.ndim != 2:
         raise ValueError(
-            f"ids has shape {tuple(ids.shape)} and dtype {ids.dtype}; pass int64 ids of "
-            "shape (B, T): torch.tensor([ids]) makes one sequence a batch"
+            f"ids is {kind_of(ids)}; pass a tensor of int64 ids of shape (B, T): "
+            "torch.tensor([ids]) makes one sequence a batch"
         )
     B, T = ids.shape
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != (B, n_cached + T)):
+    boolean = isinstance(mask, torch.Tensor) and mask.dtype == torch.bool
+    if mask is not None and (not boolean or mask.shape != (B, n_cached + T)):
         raise ValueError(
-            f"the mask has shape {tuple(mask.shape)} and dtype {mask.dtype}; pass a boolean one of "
-            f"shape {(B, n_cached + T)}, True for real ids and False for padding (what the caches "
-            "hold comes first)"
+            f"the mask is {kind_of(mask)}; pass a boolean one of shape {(B, n_cached + T)}, True "
+            "for real ids and False for padding (what the caches hold comes first)"
         )
     if mask is None and n_cached + T > context_length:
         raise ValueError(
@@ -164,9 +182,9 @@ def find_positions(ids, mask, positions, caches, config: GPTConfig) -> torch.Ten
     check_ids(ids, mask, n_cached, config.context_length)
     if positions is None:
         return count_positions(ids, mask, n_cached)
-    if positions.shape not in (ids.shape, ids.shape[1:]):
+    if not whole_numbers(positions) or positions.shape not in (ids.shape, ids.shape[1:]):
         raise ValueError(
-            f"positions has shape {tuple(positions.shape)}; pass one position an id, "
+            f"positions is {kind_of(positions)}; pass one position an id, an int64 tensor of shape "
             f"{tuple(ids.shape)}, or one row for all sequences, {tuple(ids.shape[1:])}"
         )
     return positions
@@ -211,7 +229,7 @@ class GPT(nn.Module):
         caches = [None] * len(self.blocks) if caches is None else caches
         places = find_positions(ids, mask, positions, caches, self.config)
         x = look_up(self.token_embedding, ids, "ids", "use the tokenizer of this model")
-        x = x + look_up(self.position_embedding, places, "positions", "pass fewer ids at a time")
+        x = x + look_up(self.position_embedding, places, "positions", "pass fewer ids, from 0 on")
         x = self.dropout(x)  # (B, T, C)
         mask = None if mask is None else mask[:, None, None, :]  # (B, T_key) -> (B, 1, 1, T_key)
         for block, cache in zip(self.blocks, caches, strict=True):
@@ -263,15 +281,26 @@ def parameter_counts(config: GPTConfig) -> dict[str, int]:
     }
 
 
+def check_batch(config: GPTConfig, B: int, T: int) -> None:
+    """Refuse a batch that a model of this shape cannot be given."""
+    if B < 1 or not 1 <= T <= config.context_length:
+        raise ValueError(
+            f"the batch is {B} × {T}; choose 1 or more sequences of 1 to {config.context_length} "
+            "ids, the context_length of this model"
+        )
+
+
 def flops_per_token(config: GPTConfig, T: int, training: bool = True) -> int:
     """Floating-point operations for each token of a sequence of T: a multiplication or an addition.
 
     Counts the matrix products alone, and all T × T scores, as counters do. A matrix of m × n costs
     2mn a token forward. The backward pass costs twice the forward one, hence training three times.
+    Raises ValueError for a T beyond context_length.
 
     >>> flops_per_token(PRESETS["gpt2"], 1024, training=False)
     284812800
     """
+    check_batch(config, 1, T)
     C, L = config.n_embd, config.n_layer
     matrices = L * 12 * C * C + C * config.vocab_size
     scores = L * 2 * T * C  # q kᵀ, and its product with v: T × C multiplications each
@@ -284,7 +313,9 @@ def training_memory(config: GPTConfig, B: int, T: int) -> dict[str, int]:
     The activations are what the backward pass needs again, with the fused attention kernel, which
     does not keep the T × T weights. The peak is reached as the backward pass begins, with the
     gradients of an earlier step still there (zeroed, or added to); without them it is lower.
+    Raises ValueError for a batch that the model cannot be given.
     """
+    check_batch(config, B, T)
     C, L, n_parameters = config.n_embd, config.n_layer, sum(parameter_counts(config).values())
     block = 16 * C + 4 + config.n_head  # floats a token; the chapter has the list
     return {

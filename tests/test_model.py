@@ -525,8 +525,23 @@ def test_the_peak_of_a_step_is_within_two_percent_of_the_formula(shape):
 
 @pytest.mark.parametrize("name", ["vocab_size", "context_length", "n_layer", "n_head", "n_embd"])
 def test_a_size_below_one_is_refused_by_name(name):
-    with pytest.raises(ValueError, match=f"{name} is 0; choose 1 or more"):
+    with pytest.raises(ValueError, match=f"{name} is 0; choose a whole number"):
         replace(SMALL, **{name: 0})
+
+
+@pytest.mark.parametrize("size", [2.5, 8.0, "8", None])
+def test_a_size_that_is_no_whole_number_is_refused(size):
+    with pytest.raises(ValueError, match=r"n_embd is .*; choose a whole number, 1 or more"):
+        replace(SMALL, n_embd=size)
+
+
+@pytest.mark.parametrize(("B", "T"), [(0, 8), (-1, 8), (2, 0), (2, -5), (2, 33)])
+def test_a_batch_that_cannot_be_has_neither_operations_nor_memory(B, T):
+    with pytest.raises(ValueError, match=f"the batch is {B} × {T}; .* of 1 to 32 ids"):
+        training_memory(SMALL, B, T)
+    if B > 0:
+        with pytest.raises(ValueError, match="of 1 to 32 ids"):
+            flops_per_token(SMALL, T)
 
 
 def test_a_width_that_the_heads_cannot_share_is_refused():
@@ -576,16 +591,28 @@ def test_more_real_ids_than_positions_are_refused_with_a_mask_too():
 
 
 @pytest.mark.parametrize(
-    "ids", [torch.zeros(5, dtype=torch.long), torch.zeros(1, 5), torch.zeros(1, 1, 5).long()]
+    "ids",
+    [
+        torch.zeros(5, dtype=torch.long),
+        torch.zeros(1, 5),
+        torch.zeros(1, 1, 5).long(),
+        torch.zeros(1, 5).long().numpy(),
+        [[1, 2, 3]],
+    ],
 )
 def test_ids_of_another_kind_are_refused(ids):
-    with pytest.raises(ValueError, match="pass int64 ids of shape"):
+    with pytest.raises(ValueError, match="pass a tensor of int64 ids of shape"):
         make()(ids)
 
 
 @pytest.mark.parametrize(
     "mask",
-    [torch.ones(2, 5), torch.ones(2, 4, dtype=torch.bool), torch.ones(5, dtype=torch.bool)],
+    [
+        torch.ones(2, 5),
+        torch.ones(2, 4, dtype=torch.bool),
+        torch.ones(5, dtype=torch.bool),
+        [[True] * 5] * 2,
+    ],
 )
 def test_a_mask_of_another_kind_is_refused(mask):
     with pytest.raises(ValueError, match=r"pass a boolean one of shape \(2, 5\)"):
@@ -602,6 +629,18 @@ def test_a_number_of_caches_other_than_that_of_layers_is_refused(n):
 def test_positions_that_do_not_fit_the_ids_are_refused(shape):
     with pytest.raises(ValueError, match="pass one position an id"):
         make()(some_ids(2, 5), positions=torch.zeros(shape, dtype=torch.long))
+
+
+@pytest.mark.parametrize("positions", [torch.arange(5.0), [0, 1, 2, 3, 4]])
+def test_positions_of_another_kind_are_refused(positions):
+    with pytest.raises(ValueError, match=r"positions is .*; pass one position an id"):
+        make()(some_ids(2, 5), positions=positions)
+
+
+@pytest.mark.parametrize("shift", [-1, 28])
+def test_positions_outside_the_table_are_refused(shift):
+    with pytest.raises(ValueError, match="positions must lie between 0 and 31"):
+        make()(some_ids(2, 5), positions=torch.arange(5) + shift)
 
 
 def test_a_model_without_bias_has_none():

@@ -75,6 +75,23 @@ def without_eps(x, weight, bias, eps=1e-5):
     return standardise(x, weight, bias, x.mean(-1, True), x.var(-1, False, keepdim=True), 0.0)
 
 
+@wrong("5.1", "Is one of them detached?")
+def mean_and_variance_detached(x, weight, bias, eps=1e-5):
+    mean = x.mean(-1, keepdim=True).detach()
+    variance = x.var(-1, keepdim=True, unbiased=False).detach()
+    return standardise(x, weight, bias, mean, variance, eps)
+
+
+@wrong("5.1", "no gradient flows back")
+def through_lists(x, weight, bias, eps=1e-5):
+    return F.layer_norm(torch.tensor(x.tolist()), x.shape[-1:], weight, bias, eps)
+
+
+@wrong("5.1", "whatever is passed")
+def fixed_eps(x, weight, bias, eps=1e-5):
+    return F.layer_norm(x, x.shape[-1:], weight, bias, 1e-5)
+
+
 # --- 5.2 Words and places ------------------------------------------------------------------------
 
 
@@ -118,6 +135,27 @@ def last_rows(ids, token_table, position_table):
 @wrong("5.2", "they are added")
 def multiplied(ids, token_table, position_table):
     return token_table[ids] * position_table[: ids.shape[1]]
+
+
+@wrong("5.2", "multiplied by √C")
+def tokens_scaled(ids, token_table, position_table):
+    return token_table[ids] * token_table.shape[1] ** 0.5 + position_table[: ids.shape[1]]
+
+
+@wrong("5.2", "numbered from the end")
+def from_the_end(ids, token_table, position_table):
+    return token_table[ids] + position_table[torch.arange(ids.shape[1] - 1, -1, -1)]
+
+
+@wrong("5.2", "go on from one sequence")
+def through_the_batch(ids, token_table, position_table):
+    places = torch.arange(ids.numel()).reshape(ids.shape) % len(position_table)
+    return token_table[ids] + position_table[places]
+
+
+@wrong("5.2", "The value is not the expected one")
+def order_of_the_ids(ids, token_table, position_table):
+    return token_table[ids] + position_table[ids.argsort(dim=1)]
 
 
 # --- 5.3 Two sums --------------------------------------------------------------------------------
@@ -183,6 +221,42 @@ def in_place(x, norm1, attention, norm2, mlp):
     return x + mlp(norm2(x))
 
 
+@wrong("5.3", "The norms are exchanged")
+def norms_exchanged(x, norm1, attention, norm2, mlp):
+    x = x + attention(norm2(x))
+    return x + mlp(norm1(x))
+
+
+@wrong("5.3", "The MLP reads the stream as it is")
+def first_norm_alone(x, norm1, attention, norm2, mlp):
+    x = x + attention(norm1(x))
+    return x + mlp(x)
+
+
+@wrong("5.3", "Attention reads the stream as it is")
+def second_norm_alone(x, norm1, attention, norm2, mlp):
+    x = x + attention(x)
+    return x + mlp(norm2(x))
+
+
+@wrong("5.3", "`norm2` stands before both parts")
+def second_norm_twice(x, norm1, attention, norm2, mlp):
+    x = x + attention(norm2(x))
+    return x + mlp(norm2(x))
+
+
+@wrong("5.3", "only what attention returned")
+def mlp_reads_what_attention_found(x, norm1, attention, norm2, mlp):
+    found = attention(norm1(x))
+    return x + found + mlp(norm2(found))
+
+
+@wrong("5.3", "One norm too many")
+def normalised_at_the_end(x, norm1, attention, norm2, mlp):
+    x = x + attention(norm1(x))
+    return norm2(x + mlp(norm2(x)))
+
+
 # --- 5.4 One matrix, two names -------------------------------------------------------------------
 
 
@@ -240,6 +314,19 @@ def deep_copy(model):
     return model
 
 
+@wrong("5.4", "must remain what they are")
+def one_layer_for_both(model):
+    model.head = model.embedding
+    return model
+
+
+@wrong("5.4", "something besides the shared matrix")
+def head_with_a_bias(model):
+    model.head = nn.Linear(*reversed(model.embedding.weight.shape))
+    model.head.weight = model.embedding.weight
+    return model
+
+
 # --- 5.5 Count the parameters --------------------------------------------------------------------
 
 
@@ -288,6 +375,31 @@ def one_norm_a_block(vocab_size, context_length, n_layer, n_embd):
 def a_float(vocab_size, context_length, n_layer, n_embd):
     C = n_embd
     return (vocab_size + context_length) * C + n_layer * (24 * C * C / 2 + 13 * C) + 2 * C
+
+
+@wrong("5.5", "The biases of the MLP are missing")
+def without_biases_of_the_mlp(vocab_size, context_length, n_layer, n_embd):
+    C = n_embd
+    return (vocab_size + context_length) * C + n_layer * (12 * C * C + 8 * C) + 2 * C
+
+
+@wrong("5.5", "The biases of attention are missing")
+def without_biases_of_attention(vocab_size, context_length, n_layer, n_embd):
+    C = n_embd
+    return (vocab_size + context_length) * C + n_layer * (12 * C * C + 9 * C) + 2 * C
+
+
+@wrong("5.5", "the position embedding was not")
+def head_instead_of_positions(vocab_size, context_length, n_layer, n_embd):
+    C = n_embd
+    return 2 * vocab_size * C + n_layer * (12 * C * C + 13 * C) + 2 * C
+
+
+@wrong("5.5", "whole number")
+def a_float_tensor(vocab_size, context_length, n_layer, n_embd):
+    C = n_embd
+    count = (vocab_size + context_length) * C + n_layer * (12 * C * C + 13 * C) + 2 * C
+    return torch.tensor(count, dtype=torch.float64)
 
 
 # --- 5.6 What a training run costs ---------------------------------------------------------------
@@ -344,6 +456,30 @@ def seconds(vocab_size, n_layer, n_embd, T, n_tokens, flops_per_second):
     return 3 * operations(vocab_size, n_layer, n_embd, T) * n_tokens / flops_per_second
 
 
+@wrong("5.6", "with T others, not T × T")
+def scores_of_a_sequence(vocab_size, n_layer, n_embd, T, n_tokens, flops_per_second):
+    forward = operations(vocab_size, n_layer, n_embd, T * T)
+    return 3 * forward * n_tokens / flops_per_second / 86_400
+
+
+@wrong("5.6", "The tokens were divided by T")
+def sequences_for_tokens(vocab_size, n_layer, n_embd, T, n_tokens, flops_per_second):
+    forward = operations(vocab_size, n_layer, n_embd, T)
+    return 3 * forward * (n_tokens / T) / flops_per_second / 86_400
+
+
+@wrong("5.6", "The head is trained too")
+def head_forward_alone(vocab_size, n_layer, n_embd, T, n_tokens, flops_per_second):
+    blocks, head = operations(0, n_layer, n_embd, T), 2 * n_embd * vocab_size
+    return (3 * blocks + head) * n_tokens / flops_per_second / 86_400
+
+
+@wrong("5.6", "The days were rounded")
+def whole_days(vocab_size, n_layer, n_embd, T, n_tokens, flops_per_second):
+    forward = operations(vocab_size, n_layer, n_embd, T)
+    return 3 * forward * n_tokens // (flops_per_second * 86_400)
+
+
 # --- 5.7 Back through layer norm -----------------------------------------------------------------
 
 
@@ -395,3 +531,36 @@ def forward_pass(x, g, eps=1e-5):
 def backward_without_eps(x, g, eps=1e-5):
     s, y = parts(x, 0.0)
     return (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / s
+
+
+@wrong("5.7", "eps is an argument")
+def backward_with_fixed_eps(x, g, eps=1e-5):
+    s, y = parts(x, 1e-5)
+    return (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / s
+
+
+@wrong("5.7", "autograd is switched off")
+def through_autograd(x, g, eps=1e-5):
+    leaf = x.clone().requires_grad_()
+    F.layer_norm(leaf, leaf.shape[-1:], eps=eps).backward(g)
+    return leaf.grad
+
+
+@wrong("5.7", "divided by s²")
+def divided_twice(x, g, eps=1e-5):
+    s, y = parts(x, eps)
+    return (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / s**2
+
+
+@wrong("5.7", "divides by C − 1")
+def backward_of_the_sample_variance(x, g, eps=1e-5):
+    s = (x.var(-1, keepdim=True) + eps).sqrt()
+    y = (x - x.mean(-1, keepdim=True)) / s
+    return (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / s
+
+
+@wrong("5.7", "you used x − μ")
+def deviations_for_normalised_x(x, g, eps=1e-5):
+    s, _ = parts(x, eps)
+    c = x - x.mean(-1, keepdim=True)
+    return (g - g.mean(-1, keepdim=True) - c * (g * c).mean(-1, keepdim=True)) / s

@@ -57,6 +57,34 @@ LAYER_NORM_MISTAKES = {
 }
 
 
+def gradients_flow(probe: Probe) -> None:
+    """The slope of one output at x, against that of PyTorch."""
+    x, one, zero = torch.tensor([[1.0, 2.0, 6.0]]), torch.ones(3), torch.zeros(3)
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    example = probe.describe(x, one, zero)
+    try:  # not `probe.call`, which hands over copies: their gradient would not be seen here
+        got = probe.answer(mine, one, zero)
+    except Exception:
+        got = None
+    probe.require(
+        isinstance(got, torch.Tensor) and got.requires_grad,
+        "The result is right, but no gradient flows back through it: stay with tensor operations, "
+        "without `.item()`, `.tolist()`, `.data` or `.detach()`.",
+        example,
+    )
+    got[0, 0].backward()
+    F.layer_norm(theirs, (3,))[0, 0].backward()
+    shown = (
+        f"{example}\nslope of the first number at x: {[round(v, 4) for v in mine.grad[0].tolist()]}"
+    )
+    probe.require(
+        torch.allclose(mine.grad, theirs.grad, atol=1e-4),
+        "The values are right, but the gradient is not: every x moves the mean and the variance "
+        "too. Is one of them detached?",
+        shown,
+    )
+
+
 @exercise("5.1", "Layer norm")
 def layer_norm(probe: Probe) -> None:
     one, zero = torch.ones(3), torch.zeros(3)
@@ -84,8 +112,11 @@ def layer_norm(probe: Probe) -> None:
         lambda *a: normalised(*a, 0.0)
     )
     probe.compare(args, normalised(*args), wrong, 1e-4)
-    probe.compare((*args, 1e-3), normalised(*args, 1e-3), {}, 1e-4)
+    fixed = {"eps is an argument; you took 10⁻⁵ whatever is passed.": normalised(*args)}
+    probe.compare((*args, 1e-3), normalised(*args, 1e-3), fixed, 1e-4)
     probe.holds("eps keeps equal numbers finite, and stands inside the root")
+    gradients_flow(probe)
+    probe.holds("gradients flow through it as through PyTorch's own")
 
 
 # --- 5.2 -----------------------------------------------------------------------------------------
@@ -118,6 +149,14 @@ EMBED_MISTAKES = {
     "The two embeddings are laid side by side; they are added.": lambda ids, t, p: torch.cat(
         [t[ids], p[: ids.shape[1]].expand(*ids.shape, -1)], dim=-1
     ),
+    "The places are numbered from the end; the first id has place 0.": (
+        lambda ids, t, p: t[ids] + p[: ids.shape[1]].flip(0)
+    ),
+    "The tokens were multiplied by √C. Vaswani et al. (2017) do that; here the rows are added as "
+    "they are.": lambda ids, t, p: t[ids] * math.sqrt(t.shape[1]) + p[: ids.shape[1]],
+    "The places go on from one sequence of the batch to the next; each sequence begins at 0.": (
+        lambda ids, t, p: t[ids] + p[torch.arange(ids.numel()).view(ids.shape) % len(p)]
+    ),
     "The two embeddings are multiplied; they are added.": (
         lambda ids, t, p: t[ids] * p[: ids.shape[1]]
     ),
@@ -139,7 +178,7 @@ def embed(probe: Probe) -> None:
         probe.compare(args, expected, EMBED_MISTAKES, on_crash=crash)
 
     compare([[3]])
-    compare([[1, 0], [2, 1]])
+    compare([[0, 1], [2, 1]])
     compare([[2, 0, 2]])
     probe.holds("the same token at another place is another vector")
     compare([[1, 0, 3], [2, 1, 1]])
@@ -176,6 +215,24 @@ def other_sums(which):
         if which == "first norm twice":
             x = x + attention(norm1(x))
             return x + mlp(norm1(x))
+        if which == "second norm twice":
+            x = x + attention(norm2(x))
+            return x + mlp(norm2(x))
+        if which == "norms exchanged":
+            x = x + attention(norm2(x))
+            return x + mlp(norm1(x))
+        if which == "only the first norm":
+            x = x + attention(norm1(x))
+            return x + mlp(x)
+        if which == "only the second norm":
+            x = x + attention(x)
+            return x + mlp(norm2(x))
+        if which == "mlp reads the part":
+            found = attention(norm1(x))
+            return x + found + mlp(norm2(found))
+        if which == "one norm more":
+            x = x + attention(norm1(x))
+            return norm2(x + mlp(norm2(x)))
         if which == "only the first sum":
             x = x + attention(norm1(x))
             return mlp(norm2(x))
@@ -219,6 +276,24 @@ BLOCK_MISTAKES = {
         other_sums("first norm twice")
     ),
     "The MLP comes before attention; it should be the other way round.": other_sums("mlp first"),
+    "`norm2` stands before both parts; each part has its own norm, the first is `norm1`.": (
+        other_sums("second norm twice")
+    ),
+    "The norms are exchanged: attention's is `norm1`, the MLP's `norm2`.": (
+        other_sums("norms exchanged")
+    ),
+    "The MLP reads the stream as it is; it has a norm of its own.": (
+        other_sums("only the first norm")
+    ),
+    "Attention reads the stream as it is; it has a norm of its own.": (
+        other_sums("only the second norm")
+    ),
+    "The MLP reads only what attention returned; it should read the stream, with that added.": (
+        other_sums("mlp reads the part")
+    ),
+    "One norm too many: the stream that leaves the block is not normalised.": (
+        other_sums("one norm more")
+    ),
 }
 
 
@@ -295,6 +370,13 @@ def tie(probe: Probe) -> None:
             "The model itself is to be returned, with its embedding and its head.",
             called,
         )
+        probe.require(
+            isinstance(getattr(model, "embedding", None), nn.Embedding)
+            and isinstance(model.head, nn.Linear),
+            "The two layers must remain what they are, an embedding and a linear layer: only their "
+            "matrix is shared.",
+            f"{called}\nembedding: {getattr(model, 'embedding', None)}\nhead: {model.head}",
+        )
         mine, other = model.embedding.weight, model.head.weight
         kept = given.embedding.weight
         shared = mine.data_ptr() == other.data_ptr()
@@ -329,6 +411,13 @@ def tie(probe: Probe) -> None:
         probe.require(
             isinstance(mine, nn.Parameter) and mine.requires_grad,
             "The shared matrix can no longer learn: it must remain a parameter with a gradient.",
+            example,
+        )
+        count = sum(p.numel() for p in model.parameters())
+        probe.require(
+            count == V * C,
+            f"Afterwards there should be V × C = {V * C} parameters, and there are {count}: the "
+            "model got something besides the shared matrix.",
             example,
         )
     probe.holds("both names hold one and the same parameter, counted once")
@@ -373,10 +462,22 @@ COUNT_MISTAKES = {
     "The matrix back from the heads is missing: attention has C × 3C and C × C.": (
         lambda V, T, L, C: by_part(V, T, L, C, attention=3, biases=8)
     ),
-    "Attention has C × 3C for queries, keys and values together; you counted one C × C less or "
-    "more.": lambda V, T, L, C: by_part(V, T, L, C, attention=2, biases=7),
+    "Attention has C × 3C for queries, keys and values together, and C × C back; you counted two "
+    "C × C in all.": lambda V, T, L, C: by_part(V, T, L, C, attention=2, biases=7),
     "The MLP has two matrices, C × 4C and 4C × C.": (
         lambda V, T, L, C: by_part(V, T, L, C, mlp=4, biases=8)
+    ),
+    "The biases of the MLP are missing: 4C and C.": (
+        lambda V, T, L, C: by_part(V, T, L, C, biases=4)
+    ),
+    "The biases of attention are missing: 3C and C.": (
+        lambda V, T, L, C: by_part(V, T, L, C, biases=5)
+    ),
+    "The bias of queries, keys and values is missing: 3C.": (
+        lambda V, T, L, C: by_part(V, T, L, C, biases=6)
+    ),
+    "The head was counted and the position embedding was not: the head is tied and adds nothing.": (
+        lambda V, T, L, C: by_part(V, T, L, C, tables=(2, 0))
     ),
     "Only one block was counted; there are n_layer.": (
         lambda V, T, L, C: by_part(V, T, 1, C, norms=3)
@@ -386,12 +487,12 @@ COUNT_MISTAKES = {
 
 @exercise("5.5", "Count the parameters")
 def count_parameters(probe: Probe) -> None:
-    for shape in ((10, 7, 2, 5), (11, 5, 3, 4), (300, 64, 1, 48)):
+    for shape in ((10, 7, 3, 5), (11, 5, 4, 4), (300, 64, 1, 48)):
         expected = sum(parameter_counts(GPTConfig(*shape[:3], 1, shape[3])).values())
         got = probe.call(*shape)
-        whole = not isinstance(got, float) or got != expected
+        fraction = isinstance(got, float) or getattr(got, "is_floating_point", bool)()
         probe.require(
-            whole,
+            not fraction or got != expected,
             "A count is a whole number; use `//` or whole factors, so that no float comes out.",
             probe.describe(*shape),
         )
@@ -443,6 +544,16 @@ DAY_MISTAKES = {
     "those of the MLP.": lambda *a: days(*a, matrices=8),
     "A block has 12C² weights in its matrices, 4C² in attention and 8C² in the MLP; you have only "
     "those of attention.": lambda *a: days(*a, matrices=4),
+    "The scores of a token are with T others, not T × T: 2TC multiplications for one token.": (
+        lambda V, L, C, T, n, speed: days(V, L, C, T, n, speed, scores=2 * T)
+    ),
+    "The head is trained too: its product also costs three times its forward pass.": (
+        lambda V, L, C, T, n, s: days(V, L, C, T, n, s, head=0) + 2 * C * V * n / (s * 86_400)
+    ),
+    "The days were rounded; return them with their fraction.": (lambda *a: days(*a) // 1),
+    "The tokens were divided by T: the cost is that of one token, and n_tokens is how many.": (
+        lambda V, L, C, T, n, speed: days(V, L, C, T, n, speed) / T
+    ),
     "These are seconds; a day has 86,400.": lambda *a: days(*a) * 86_400,
     "These are hours; a day has 24.": lambda *a: days(*a) * 24,
     "Every token was counted with a whole sequence: the number of tokens already counts each "
@@ -491,6 +602,11 @@ BACKWARD_MISTAKES = {
     "You took sums of g and of g·x̂ where their means are needed: ∂μ/∂x is 1/C.": (
         lambda *a: backward(*a, summed=True)
     ),
+    "You divided by s² and not by s: the second s is already in x̂.": (
+        lambda x, g, eps=1e-5: (
+            backward(x, g, eps) / (x.var(-1, keepdim=True, unbiased=False) + eps).sqrt()
+        )
+    ),
     "The sign of the way through the spread is turned round: it is subtracted.": (
         lambda *a: backward(*a, spread=-1.0)
     ),
@@ -514,9 +630,34 @@ def with_x_itself(x, g, eps=1e-5):
     return (g - g.mean(-1, keepdim=True) - x * (g * x).mean(-1, keepdim=True)) / s
 
 
+def with_sample_variance(x, g, eps=1e-5):
+    """The variance divided by C − 1."""
+    s = (x.var(-1, keepdim=True) + eps).sqrt()
+    y = (x - x.mean(-1, keepdim=True)) / s
+    return (g - g.mean(-1, keepdim=True) - y * (g * y).mean(-1, keepdim=True)) / s
+
+
+def with_deviations(x, g, eps=1e-5):
+    """The deviations, not divided by s, where the normalised x belongs."""
+    s = (x.var(-1, keepdim=True, unbiased=False) + eps).sqrt()
+    c = x - x.mean(-1, keepdim=True)
+    return (g - g.mean(-1, keepdim=True) - c * (g * c).mean(-1, keepdim=True)) / s
+
+
+BACKWARD_MISTAKES["The variance divides by C − 1; that of layer norm divides by C."] = (
+    with_sample_variance
+)
+BACKWARD_MISTAKES["In the last term you used x − μ; the normalised x̂ belongs there."] = (
+    with_deviations
+)
 BACKWARD_MISTAKES["In the last term you used x itself; the normalised x̂ belongs there."] = (
     with_x_itself
 )
+
+
+def probe_inputs() -> tuple[torch.Tensor, torch.Tensor]:
+    """An x of small spread, and a slope."""
+    return torch.tensor([[0.1, 0.2, 0.6]]), torch.tensor([[1.0, 0.0, 0.0]])
 
 
 @exercise("5.7", "Back through layer norm")
@@ -536,4 +677,14 @@ def layer_norm_backward(probe: Probe) -> None:
     g = torch.tensor([[1.0, 0.0, 0.0]])
     small = "Where the variance is small, eps matters: s is the root of variance + eps."
     probe.compare((x, g), backward(x, g), {small: lambda x, g: backward(x, g, 0.0)}, 1e-3)
+    fixed = "eps is an argument; you took 10⁻⁵ whatever is passed."
+    args = (*probe_inputs(), 0.01)
+    probe.compare(args, backward(*args), {fixed: lambda x, g, eps: backward(x, g)}, 1e-4)
     probe.holds("eps is part of s")
+    with torch.no_grad():
+        probe.call(
+            *probe_inputs(),
+            on_crash="Here autograd is switched off, and your function does not work without it. "
+            "Write the slope itself, from the three ways.",
+        )
+    probe.holds("without autograd")
