@@ -48,8 +48,12 @@ def attention_weights(
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., T_query, T_key)
     if mask is None:
         return scores.softmax(dim=-1)
-    if mask.dtype != torch.bool:
-        raise ValueError(f"the mask has dtype {mask.dtype}; pass a boolean one, True = may look")
+    if getattr(mask, "dtype", None) != torch.bool:
+        kind = getattr(mask, "dtype", "none")
+        raise ValueError(
+            f"the mask is a {type(mask).__name__} of dtype {kind}; pass a boolean tensor, "
+            "True = may look"
+        )
     weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
     return weights.masked_fill(~mask, 0.0)  # a row of -inf alone has become nan: nothing is taken
 
@@ -87,8 +91,12 @@ def check_mask(mask: torch.Tensor, B: int, n_head: int, T_query: int, T_key: int
     All four dimensions are asked for, each of them full or 1: with fewer, padding marked as
     (B, T_key) would be taken for (T_query, T_key) whenever the sizes happen to agree.
     """
-    if mask.dtype != torch.bool:
-        raise ValueError(f"the mask has dtype {mask.dtype}; pass a boolean one, True = may look")
+    if getattr(mask, "dtype", None) != torch.bool:
+        kind = getattr(mask, "dtype", "none")
+        raise ValueError(
+            f"the mask is a {type(mask).__name__} of dtype {kind}; pass a boolean tensor, "
+            "True = may look"
+        )
     wanted = (B, n_head, T_query, T_key)
     if mask.ndim != 4 or any(n not in (1, w) for n, w in zip(mask.shape, wanted, strict=True)):
         raise ValueError(

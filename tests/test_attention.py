@@ -1,5 +1,6 @@
 """Attention against PyTorch's own, its properties, and what it says to wrong input."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -136,9 +137,11 @@ def test_gradcheck_of_attention_in_float64():
     assert torch.autograd.gradcheck(lambda *qkv: attention(*qkv, hides_all), (q, k, v))
 
 
-@pytest.mark.parametrize("mask", [torch.ones(3, 3), torch.ones(3, 3, dtype=torch.long)])
+@pytest.mark.parametrize(
+    "mask", [torch.ones(3, 3), torch.ones(3, 3, dtype=torch.long), np.ones((3, 3), bool), [[True]]]
+)
 def test_attention_refuses_a_mask_that_is_not_boolean(mask):
-    with pytest.raises(ValueError, match="pass a boolean one, True = may look"):
+    with pytest.raises(ValueError, match="pass a boolean tensor, True = may look"):
         attention(random(3, 2), random(3, 2), random(3, 2), mask)
 
 
@@ -403,9 +406,11 @@ def test_an_input_of_another_shape_is_refused(shape):
         module()(random(*shape))
 
 
-@pytest.mark.parametrize("mask", [torch.zeros(1, 1, 5, 5), torch.ones(1, 1, 5, 5).long()])
+@pytest.mark.parametrize(
+    "mask", [torch.zeros(1, 1, 5, 5), torch.ones(1, 1, 5, 5).long(), np.ones((1, 1, 5, 5), bool)]
+)
 def test_a_mask_that_is_not_boolean_is_refused(mask):
-    with pytest.raises(ValueError, match="pass a boolean one, True = may look"):
+    with pytest.raises(ValueError, match="pass a boolean tensor, True = may look"):
         module()(random(2, 5, 24), mask)
 
 
