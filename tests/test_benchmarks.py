@@ -8,9 +8,9 @@ from lib.course.notebooks import ROOT
 
 README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 RESULTS = ROOT / "benchmarks" / "results"
-TOKENIZER, WORLD, DATA = (
+TOKENIZER, WORLD, DATA, MODEL = (
     json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    for name in ("tokenizer", "storyworld", "data")
+    for name in ("tokenizer", "storyworld", "data", "model")
 )
 
 
@@ -79,3 +79,26 @@ def test_the_readme_quotes_what_was_measured_of_the_story_world():
 def test_the_readme_quotes_what_was_measured_of_the_batches():
     rate = DATA["batching"]["ours 32 x 256"]["rate"]
     assert f"{rate / 1e6:.0f} million tokens a second on one core" in README
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("{} times as fast as that of transformers' GPT-2", "transformers"),
+        ("{} times as fast as that of `GPTModel`", "llms-from-scratch GPTModel"),
+        ("its fused `GPTModelFast` ({})", "llms-from-scratch GPTModelFast"),
+    ],
+)
+def test_the_readme_quotes_what_was_measured_of_the_gpt(words, name):
+    ours, theirs = MODEL["1M"]["ours"], MODEL["1M"][name]
+    quoted = words.format(f"{theirs['step'] / ours['step']:.2f}")
+    assert quoted in " ".join(README.split())
+
+
+@pytest.mark.parametrize("size", ["1M", "10M", "124M"])
+def test_a_step_of_our_gpt_needs_no_more_memory_than_another_and_shares_most_of_its_kernels(size):
+    ours = MODEL[size]["ours"]
+    others = [v for name, v in MODEL[size].items() if name not in ("ours", "versions")]
+    assert len(others) == 3
+    assert all(ours["megabytes"] <= other["megabytes"] for other in others)
+    assert 0.82 <= round(ours["shared_kernels"], 2) <= 0.90
