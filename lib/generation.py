@@ -12,10 +12,12 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from lib.attention import MultiHeadAttention
 from lib.data import END, end_id_of
-from lib.model import GPT
+from lib.model import GELU, GPT, MLP, Block, LayerNorm
 from lib.tokenizer import Tokenizer
 
 # --- From logits to an id ------------------------------------------------------------------------
@@ -91,6 +93,20 @@ def penalise_repetition(logits: torch.Tensor, seen: torch.Tensor, penalty: float
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
+def draw_from(p: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Draw an id from each distribution: p (B, V) -> (B,).
+
+    The probabilities are laid end to end, and one random point falls into one of them.
+
+    >>> draw_from(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))
+    tensor([1, 2])
+    """
+    ends = p.double().cumsum(-1)  # (B, V)
+    points = torch.rand(len(p), 1, dtype=ends.dtype, device=p.device, generator=generator)
+    ids = torch.searchsorted(ends, points * ends[:, -1:], right=True)  # the first end beyond it
+    return ids[:, 0].clamp(max=p.shape[-1] - 1)
+
+
 def check_number(name: str, value, low: float, high: float, remedy: str) -> None:
     """Refuse a value that is no number from low to high (NaN is none); the message has a remedy."""
     number = isinstance(value, Real) and not isinstance(value, bool)
@@ -147,8 +163,7 @@ class Sampler:
         """One id a sequence: logits (B, V), and seen as in `logits` -> (B,)."""
         if self.temperature == 0 and self.repetition_penalty == 1:
             return greedy(logits)
-        p = self.logits(logits, seen).softmax(-1)  # (B, V)
-        return p.multinomial(1, generator=generator)[:, 0]
+        return draw_from(self.logits(logits, seen).softmax(-1), generator)
 
 
 # --- Reading with a memory -----------------------------------------------------------------------
@@ -226,6 +241,51 @@ def pad_left(rows: Sequence[Sequence[int]], device=None):
     return ids, torch.arange(T, device=device) >= T - lengths
 
 
+def is_plain(model) -> bool:
+    """Whether a model is a `GPT` of chapter 05's own parts, none of them changed or listened to."""
+    parts = {GPT, Block, MultiHeadAttention, LayerNorm, MLP, GELU}
+    parts |= {nn.Linear, nn.Embedding, nn.Dropout, nn.ModuleList}
+    return all(
+        type(part) in parts
+        and not (part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part))
+        for part in model.modules()
+    )
+
+
+class PlainStep:
+    """What `GPT.hidden_states` gives for one more id a sequence, without a call for each part.
+
+    For one sequence of a small model, the calls of its modules take as long as their arithmetic.
+    Here it is alone, on the weights of a model that `is_plain`, without padding.
+    """
+
+    def __init__(self, model: GPT):
+        def weights(part):
+            if isinstance(part, LayerNorm):
+                return part.weight.shape, part.weight, part.bias, part.eps
+            return part.weight, part.bias
+
+        self.tokens, self.places = model.token_embedding.weight, model.position_embedding.weight
+        self.n_head, self.norm, self.blocks = model.config.n_head, weights(model.norm), []
+        for b in model.blocks:
+            parts = b.norm1, b.attention.qkv, b.attention.proj, b.norm2, b.mlp.fc, b.mlp.proj
+            self.blocks.append([weights(part) for part in parts])
+
+    def __call__(self, ids: torch.Tensor, caches: Sequence["KVCache"]) -> torch.Tensor:
+        """ids (B, 1) -> (B, 1, C), as `Block.forward` and `MultiHeadAttention.forward` have it."""
+        x = F.embedding(ids[:, 0], self.tokens) + self.places[len(caches[0])]  # (B, C)
+        for (norm1, qkv, proj, norm2, fc, back), cache in zip(self.blocks, caches, strict=True):
+            h = F.linear(F.layer_norm(x, *norm1), *qkv)  # (B, 3C)
+            q, k, v = h.view(len(x), 3, self.n_head, 1, -1).unbind(
+                1
+            )  # 3 × (B, n_head, 1, head_dim)
+            y = F.scaled_dot_product_attention(q, *cache.update(k, v))
+            x = x + F.linear(y.flatten(1), *proj)
+            h = F.linear(F.layer_norm(x, *norm2), *fc)  # (B, 4C)
+            x = x + F.linear(F.gelu(h, approximate="tanh"), *back)
+        return F.layer_norm(x, *self.norm)[:, None]
+
+
 class Decoder:
     """A model that reads B sequences, and gives the logits of what may follow.
 
@@ -242,6 +302,7 @@ class Decoder:
             )
         self.model, self.cached, self.context_length = model, cached, model.config.context_length
         self.device = next(model.parameters()).device
+        self.step = PlainStep(model) if is_plain(model) else None
         self.rows, self.caches, self.mask = [], None, None
 
     def room(self) -> int:
@@ -273,6 +334,9 @@ class Decoder:
 
     def read(self, ids: torch.Tensor, n: int) -> torch.Tensor:
         """Ids (B, T) that the caches lack -> logits (B, n, V) of the last n positions."""
+        known = self.caches is not None and len(self.caches[0]) > 0
+        if self.step and known and self.mask is None and ids.shape[1] == 1:
+            return self.model.head(self.step(ids, self.caches))
         hidden = self.model.hidden_states(ids, self.mask, caches=self.caches)
         return self.model.head(hidden[:, -n:])
 
@@ -502,7 +566,7 @@ def accept_or_replace(
         return proposed, True
     more = (p - q).clamp(min=0)
     more = more if more.any() else p  # p = q but for rounding
-    return more.multinomial(1, generator=generator).item(), False
+    return draw_from(more[None], generator).item(), False
 
 
 def propose(
@@ -524,7 +588,7 @@ def propose(
         for i in unread:
             logits = decoder.extend(torch.tensor([[i]], device=decoder.device))[:, -1]  # (1, V)
         q = sampler.logits(logits, seen).softmax(-1)
-        unread = q.multinomial(1, generator=generator)[0].tolist()
+        unread = draw_from(q, generator).tolist()
         seen[0, unread] = True
         distributions.append(q[0])
         ids = ids + unread

@@ -13,12 +13,15 @@ from lib.data import END
 from lib.generation import (
     Decoder,
     KVCache,
+    PlainStep,
     Sampler,
     accept_or_replace,
     beam_search,
+    draw_from,
     generate,
     generate_steps,
     greedy,
+    is_plain,
     keep_min_p,
     keep_top_k,
     keep_top_p,
@@ -31,7 +34,7 @@ from lib.generation import (
     until_stop,
     window_start,
 )
-from lib.model import GPT, GPTConfig
+from lib.model import GPT, Block, GPTConfig
 from lib.tokenizer import Tokenizer, initial_tokens, train_tokenizer
 
 hypothesis = pytest.importorskip("hypothesis", reason="install the dev extra")
@@ -349,6 +352,13 @@ def test_draws_follow_the_probabilities():
     assert chi_square(draws, (logits[0] / 1.3).softmax(-1)) < 4
 
 
+@pytest.mark.parametrize("where", [0, 5, 59])
+def test_what_has_no_probability_is_never_drawn(where):
+    p = torch.zeros(1, 60)
+    p[0, where] = 0.3  # they need not sum to one
+    assert draw_from(p.expand(5000, -1), seeded()).unique().tolist() == [where]
+
+
 def test_the_sampler_leaves_the_logits_as_they_are():
     logits = noise(2, 60)
     before, seen = logits.clone(), torch.ones(2, 60, dtype=torch.bool)
@@ -636,7 +646,7 @@ def test_speculative_greedy_ids_are_the_greedy_ids_also_past_both_contexts(n_dra
     "sampler", [Sampler(), Sampler(0.8, top_p=0.9), Sampler(repetition_penalty=2.0)], ids=str
 )
 def test_speculation_leaves_the_distribution_of_whole_continuations_unchanged(sampler):
-    """3,000 continuations of three ids from a vocabulary of four, against exact probabilities."""
+    """2,000 continuations of three ids from a vocabulary of four, against exact probabilities."""
     small = GPTConfig(4, 8, n_layer=1, n_head=1, n_embd=8)
     model, draft, prompt = make(small, 1, 0.6), make(small, 2, 0.6), [0, 2]
     p = torch.zeros(64)
@@ -650,7 +660,7 @@ def test_speculation_leaves_the_distribution_of_whole_continuations_unchanged(sa
             p[index] *= sampler.logits(logits, seen).softmax(-1)[0, text[i]]
     assert p.sum().item() == pytest.approx(1, abs=1e-4)
     g, draws = seeded(), []
-    for _ in range(3000):
+    for _ in range(2000):
         a, b, c = speculative_generate(model, draft, prompt, 3, 2, sampler, generator=g).ids
         draws.append(16 * a + 4 * b + c)
     assert chi_square(draws, p) < 4
@@ -873,3 +883,81 @@ def test_a_text_without_anything_to_predict_is_refused(ids):
 def test_stop_strings_of_another_kind_are_refused(stop):
     with pytest.raises(ValueError, match="pass a list of strings, none of them empty"):
         list(until_stop(["a"], stop))
+
+
+# --- The step without modules ---------------------------------------------------------------------
+
+VARIANTS = [
+    SMALL,
+    GPTConfig(60, 32, n_layer=1, n_head=1, n_embd=8, bias=False),
+    GPTConfig(60, 32, n_layer=2, n_head=3, n_embd=48, tied=False),
+]
+
+
+@pytest.mark.parametrize("config", VARIANTS, ids=lambda c: f"{c.n_layer}x{c.n_embd}")
+@pytest.mark.parametrize("B", [1, 3])
+def test_the_plain_step_is_what_the_model_gives(config, B):
+    model = make(config)
+    for block in model.blocks:
+        block.norm1.eps = 1e-2
+    ids = torch.tensor([some_ids(20, seed, config) for seed in range(B)])
+    caches = [KVCache(32) for _ in model.blocks]
+    step = PlainStep(model)
+    with torch.no_grad():
+        got = torch.cat([step(column, caches) for column in ids.split(1, dim=1)], dim=1)
+        torch.testing.assert_close(got, model.hidden_states(ids), atol=1e-5, rtol=1e-5)
+
+
+def test_a_model_of_our_own_parts_is_plain():
+    assert all(is_plain(make(config)) for config in VARIANTS)
+
+
+def with_another_block(model):
+    class PostNorm(Block):
+        def forward(self, x, mask=None, cache=None):
+            return self.norm2(super().forward(x, mask, cache))
+
+    model.blocks[1] = PostNorm(model.config)
+
+
+def with_another_linear_layer(model):
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model.blocks[0].mlp.fc = Doubled(32, 128)
+
+
+def with_another_bend(model):
+    model.blocks[0].mlp.gelu = nn.ReLU()
+
+
+def with_a_hook(model):
+    model.blocks[0].mlp.register_forward_hook(lambda part, args, x: 2 * x)
+
+
+def with_a_hook_before(model):
+    model.blocks[0].attention.register_forward_pre_hook(lambda part, args: (2 * args[0], *args[1:]))
+
+
+def with_a_patched_part(model):
+    model.blocks[2].norm1.forward = lambda x: 2 * x
+
+
+CHANGES = [
+    with_another_block,
+    with_another_linear_layer,
+    with_another_bend,
+    with_a_hook,
+    with_a_hook_before,
+    with_a_patched_part,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_that_was_changed_is_not_plain_and_is_still_generated_from(change):
+    model, ids = make(), some_ids(12)
+    change(model.eval())
+    assert not is_plain(model.eval())
+    ours = logits_along(model, [ids[:3]], [[i] for i in ids[3:]], cached=True)[0]
+    torch.testing.assert_close(ours, model(torch.tensor([ids]))[0, 2:], atol=1e-5, rtol=1e-5)
