@@ -445,6 +445,92 @@ def document_numbers(x: torch.Tensor, end_id: int) -> torch.Tensor:
     return is_end.cumsum(-1) - is_end
 
 
+POOL = 16  # batches whose documents are sorted by length, so that rows of a batch are alike
+PADDING = -100  # the target of a place that holds no id; PyTorch's losses leave it out
+
+
+def document_starts(tokens: np.ndarray, end_id: int) -> np.ndarray:
+    """Where the documents of a stream begin, and where the stream's last one ends: (n + 1,).
+
+    Ids behind the last end-of-text token are no document.
+
+    >>> document_starts(np.array([7, 0, 8, 9, 0, 7]), end_id=0).tolist()
+    [0, 2, 5]
+    """
+    return np.concatenate([[0], np.flatnonzero(tokens == end_id) + 1])
+
+
+class DocumentBatches:
+    """Endless batches `(x, y)` of shape (B, T), int64, whose rows are whole documents.
+
+    A row of x is the end-of-text token and then a document, which y holds one place earlier, with
+    its end-of-text token; shorter rows are filled up with that token in x and -100 in y. T is the
+    longest row's length, at most context_length: there a longer document is cut. Every epoch serves
+    each document once. A batch depends on the seed and the number of its step alone.
+    """
+
+    def __init__(self, shard: Shard, batch_size: int, context_length: int, seed: int = 0):
+        for name, value in {"batch_size": batch_size, "context_length": context_length}.items():
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{name} is {value!r}; choose a whole number, at least 1")
+        check_shards([shard], 1)
+        self.shard, self.starts = shard, document_starts(shard.tokens, shard.header.end_id)
+        if len(self.starts) == 1:
+            raise ValueError(
+                f"{shard.path.name} has no document that ends; write it with encode_documents"
+            )
+        self.lengths = np.diff(self.starts).clip(max=context_length)  # of the rows, in ids
+        self.batch_size, self.context_length = int(batch_size), int(context_length)
+        self.seed, self.step = seed, 0
+
+    def __len__(self) -> int:
+        """The number of documents."""
+        return len(self.lengths)
+
+    def pool(self, number: int) -> np.ndarray:
+        """The documents of POOL batches: (POOL, B), each row with documents of similar length."""
+        first, n = number * POOL * self.batch_size, len(self)
+        stop, parts = first + POOL * self.batch_size, []
+        for epoch in range(first // n, (stop - 1) // n + 1):
+            start, end = max(first - epoch * n, 0), min(stop - epoch * n, n)
+            parts.append(shuffled(n, self.seed, epoch, start, end))
+        documents = np.concatenate(parts)
+        by_length = documents[np.argsort(self.lengths[documents], kind="stable")]
+        order = shuffled(POOL, self.seed, number, 0, POOL)
+        return by_length.reshape(POOL, self.batch_size)[order]
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Batch number `step`."""
+        if step < 0:
+            raise ValueError(f"step is {step}; steps are counted from 0")
+        documents = self.pool(step // POOL)[step % POOL]
+        shape = self.batch_size, int(self.lengths[documents].max())
+        x = np.full(shape, self.shard.header.end_id, dtype=np.int64)
+        y = np.full(shape, PADDING, dtype=np.int64)
+        for row, document in enumerate(documents):
+            n, start = self.lengths[document], self.starts[document]
+            y[row, :n] = self.shard.tokens[start : start + n]
+            x[row, 1:n] = y[row, : n - 1]
+        return torch.from_numpy(x), torch.from_numpy(y)
+
+    def __iter__(self) -> "DocumentBatches":
+        return self
+
+    def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
+        self.step += 1
+        return self.batch(self.step - 1)
+
+    def state_dict(self) -> dict:
+        """Where we are and on what data, as a dictionary that JSON can hold."""
+        names = ("step", "batch_size", "context_length", "seed")
+        return {name: getattr(self, name) for name in names} | {"data": self.shard.header.checksum}
+
+    def load_state_dict(self, state: Mapping) -> None:
+        """Go on where `state` was taken; `ValueError` if data or settings are not the same."""
+        check_state(state, self.state_dict())
+        self.step = state["step"]
+
+
 # --- Splits --------------------------------------------------------------------------------------
 
 

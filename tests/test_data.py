@@ -21,11 +21,15 @@ from lib.course.notebooks import ROOT
 from lib.data import (
     END,
     HEADER_BYTES,
+    PADDING,
+    POOL,
     Batches,
+    DocumentBatches,
     Shard,
     Windows,
     comparable_units,
     document_numbers,
+    document_starts,
     encode_documents,
     end_id_of,
     epoch_keys,
@@ -864,3 +868,113 @@ def test_memory_did_not_grow_with_the_shard():
     small, large = memory["small"], memory["large"]
     assert large["tokens"] > 9 * small["tokens"]
     assert large["own_peak_megabytes"] < small["own_peak_megabytes"] + 10
+
+
+# --- Batches of whole documents ------------------------------------------------------------------
+
+
+def document_shard(tmp_path, lengths, unfinished=0):
+    """Documents of so many ids each (the last one 0), all other ids different."""
+    ids, fresh = [], itertools.count(1)
+    for length in lengths:
+        ids += [*itertools.islice(fresh, length - 1), 0]
+    ids += itertools.islice(fresh, unfinished)
+    return shard_of(tmp_path / "documents.shard", ids, 1 + sum(lengths) + unfinished), ids
+
+
+def documents_of(x, y, end_id=0):
+    """The documents that a batch serves, after a check that inputs and targets fit together."""
+    for inputs, targets in zip(x.tolist(), y.tolist(), strict=True):
+        row = [target for target in targets if target != PADDING]
+        assert targets == row + [PADDING] * (len(targets) - len(row))
+        assert inputs == [end_id, *row[:-1]] + [end_id] * (len(targets) - len(row))
+        yield tuple(row)
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(1, 9), min_size=2, max_size=40), B=st.integers(1, 5))
+def test_an_epoch_serves_every_whole_document_once(tmp_path_factory, lengths, B):
+    shard, ids = document_shard(tmp_path_factory.mktemp("shard"), lengths)
+    batches = DocumentBatches(shard, B, context_length=9, seed=3)
+    n_pools = -(-len(lengths) // (POOL * B))
+    numbers = np.concatenate([batches.pool(i).flatten() for i in range(n_pools)])
+    assert len(batches) == len(lengths)
+    assert set(range(len(lengths))) == set(numbers.tolist())
+    served = [row for step in range(POOL * n_pools) for row in documents_of(*batches.batch(step))]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    wanted = [tuple(ids[starts[i] : starts[i + 1]]) for i in numbers]
+    assert sorted(served) == sorted(wanted)
+
+
+def test_documents_longer_than_the_context_are_cut_and_an_unfinished_one_is_left_out(tmp_path):
+    shard, ids = document_shard(tmp_path, [12, 3], unfinished=4)
+    x, y = DocumentBatches(shard, 2, context_length=5).batch(0)
+    assert x.shape == y.shape and x.shape[1] <= 5
+    served = set(documents_of(*DocumentBatches(shard, 2, context_length=5).batch(0)))
+    assert served <= {tuple(ids[:5]), tuple(ids[12:15])}
+
+
+def test_rows_of_a_batch_have_similar_lengths(tmp_path):
+    lengths = [2 + (i * 37) % 60 for i in range(640)]
+    shard, _ = document_shard(tmp_path, lengths)
+    batches = DocumentBatches(shard, 16, context_length=64)
+    padding = [float((batches.batch(step)[1] == PADDING).float().mean()) for step in range(40)]
+    assert np.mean(padding) < 0.1
+    unsorted_rows = 1 - np.mean(lengths) / np.mean(
+        [max(lengths[i : i + 16]) for i in range(0, 640, 16)]
+    )
+    assert unsorted_rows > 0.3
+
+
+def test_lengths_are_not_served_in_order(tmp_path):
+    shard, _ = document_shard(tmp_path, [2 + i % 50 for i in range(800)])
+    widths = [DocumentBatches(shard, 4, 64).batch(step)[0].shape[1] for step in range(POOL)]
+    assert widths != sorted(widths) and widths != sorted(widths, reverse=True)
+
+
+def test_a_batch_of_documents_depends_on_seed_and_step_alone(tmp_path):
+    shard, _ = document_shard(tmp_path, range(2, 100))
+    one, other = DocumentBatches(shard, 4, 64, seed=5), DocumentBatches(shard, 4, 64, seed=5)
+    for _ in range(20):
+        next(one)
+    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    assert all(torch.equal(a, b) for a, b in zip(next(one), next(other), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(one.batch(20), other.batch(20), strict=True))
+    another = DocumentBatches(shard, 4, 64, seed=6)
+    assert list(documents_of(*one.batch(0))) != list(documents_of(*another.batch(0)))
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 3}, {"seed": 1}, {"context_length": 32}])
+def test_a_state_of_other_document_batches_is_refused(tmp_path, changes):
+    shard, _ = document_shard(tmp_path, range(2, 60))
+    arguments = {"batch_size": 4, "context_length": 64, "seed": 0}
+    state = DocumentBatches(shard, **arguments).state_dict()
+    with pytest.raises(ValueError, match="other batches would follow"):
+        DocumentBatches(shard, **arguments | changes).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0, "context_length": 8}, "batch_size is 0"),
+        ({"batch_size": 2, "context_length": 0}, "context_length is 0"),
+        ({"batch_size": 2, "context_length": 2.5}, "context_length is 2.5"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(tmp_path, arguments, message):
+    shard, _ = document_shard(tmp_path, [5, 5])
+    with pytest.raises(ValueError, match=message):
+        DocumentBatches(shard, **arguments)
+
+
+def test_a_shard_without_a_whole_document_and_a_negative_step_are_refused(tmp_path):
+    shard, _ = document_shard(tmp_path, [], unfinished=5)
+    with pytest.raises(ValueError, match="no document that ends"):
+        DocumentBatches(shard, 2, 8)
+    shard, _ = document_shard(tmp_path, [5, 5])
+    with pytest.raises(ValueError, match="steps are counted from 0"):
+        DocumentBatches(shard, 2, 8).batch(-1)
+
+
+def test_documents_start_behind_the_end_of_text_tokens():
+    assert document_starts(np.array([1, 2, 0, 0, 3, 0]), 0).tolist() == [0, 3, 4, 6]
