@@ -536,10 +536,8 @@ KILLED_AT_RANDOM = """
 if __name__ == "__main__":
     warnings.simplefilter("error")
     folder, rng = sys.argv[1], random.Random(0)
-    method = "spawn" if os.name == "nt" else "forkserver"
+    method = "fork" if sys.platform == "linux" else "spawn"
     context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["lib.checkpoint"])
     save_checkpoint(folder, 1, model_of(1))
     steps, halves = [1], 0
     while len(steps) <= 25:
