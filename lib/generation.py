@@ -286,86 +286,103 @@ class PlainStep:
         return F.layer_norm(x, *self.norm)[:, None]
 
 
+class Reader:
+    """A model with a memory of what it has read of B sequences.
+
+    `len` is the number of positions in its caches: always 0 with cached=False.
+    """
+
+    def __init__(self, model: GPT, cached: bool):
+        self.model, self.cached, self.caches, self.mask = model, cached, [], None
+        self.step = PlainStep(model) if is_plain(model) else None
+
+    def __len__(self) -> int:
+        return len(self.caches[0]) if self.caches else 0
+
+    def begin(self, rows: Sequence[Sequence[int]], n: int) -> torch.Tensor:
+        """Read rows of any lengths from their start; return the logits (B, n, V) at the last n."""
+        ids, self.mask = pad_left(rows, next(self.model.parameters()).device)
+        if self.cached:
+            config = self.model.config
+            self.caches = [KVCache(config.context_length) for _ in range(config.n_layer)]
+        hidden = self.model.hidden_states(ids, self.mask, caches=self.caches or None)
+        return self.model.head(hidden[:, -n:])
+
+    def go_on(self, ids: torch.Tensor) -> torch.Tensor:
+        """Read ids (B, T) after what is in the caches; return logits (B, T, V)."""
+        if self.mask is not None:
+            self.mask = F.pad(self.mask, (0, ids.shape[1]), value=True)
+        elif self.step and ids.shape[1] == 1:
+            return self.model.head(self.step(ids, self.caches))
+        return self.model.head(self.model.hidden_states(ids, self.mask, caches=self.caches))
+
+    def forget(self, n: int) -> None:
+        """Forget the last n positions."""
+        for cache in self.caches:
+            cache.truncate(len(cache) - n)
+        self.mask = None if self.mask is None else self.mask[:, : len(self)]
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Go on with these sequences, (n,); one may be taken several times."""
+        self.mask = None if self.mask is None else self.mask[rows]
+        for cache in self.caches:
+            cache.select(rows)
+
+
+def check_mode(model) -> None:
+    """Refuse a model in training mode, if it has dropout."""
+    if model.training and getattr(model.config, "dropout", 0):
+        raise ValueError(
+            "the model is in training mode, where dropout makes every reading another; call "
+            "model.eval() first"
+        )
+
+
 class Decoder:
-    """A model that reads B sequences, and gives the logits of what may follow.
+    """B sequences (`rows`, all ids so far), and a model that gives the logits of what may follow.
 
     It sees each sequence through the window that `window_start` describes. cached=False reads the
-    whole window at every step, for the same logits in more time. `rows` holds all ids so far.
-    Raises ValueError for a model in training mode with dropout.
+    whole window at every step, for the same logits in more time.
     """
 
     def __init__(self, model: GPT, cached: bool = True):
-        if model.training and getattr(model.config, "dropout", 0):
-            raise ValueError(
-                "the model is in training mode, where dropout makes every reading another; "
-                "call model.eval() first"
-            )
-        self.model, self.cached, self.context_length = model, cached, model.config.context_length
-        self.device = next(model.parameters()).device
-        self.step = PlainStep(model) if is_plain(model) else None
-        self.rows, self.caches, self.mask = [], None, None
+        check_mode(model)
+        self.reader, self.rows = Reader(model, cached), []
+        self.context_length, self.device = (
+            model.config.context_length,
+            next(model.parameters()).device,
+        )
 
-    def room(self) -> int:
-        """How many more ids fit before a window moves."""
-        starts = [window_start(len(row), self.context_length) for row in self.rows]
-        longest = max(len(row) - start for row, start in zip(self.rows, starts, strict=True))
-        return self.context_length - longest
+    def starts(self) -> list[int]:
+        """Where the window of each sequence begins."""
+        return [window_start(len(row), self.context_length) for row in self.rows]
 
-    @torch.inference_mode()
     def start(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Read the beginnings of B sequences; return the logits (B, V) of what follows."""
         self.rows = [list(prompt) for prompt in prompts]
-        return self.read(self.refill(), 1)[:, -1]
+        self.reader.forget(len(self.reader))
+        return self.extend(torch.zeros(len(prompts), 0, dtype=torch.int64))[:, -1]
 
     @torch.inference_mode()
     def extend(self, ids: torch.Tensor) -> torch.Tensor:
-        """Read T further ids a sequence, (B, T); return logits (B, T, V): row t follows ids[:, t].
-
-        More than one at once only as far as `room` allows.
-        """
-        T = ids.shape[1]
+        """Read ids (B, T) -> logits (B, T, V) of what follows each; T > 1 if no window moves."""
         for row, new in zip(self.rows, ids.tolist(), strict=True):
             row += new
-        if self.caches is None or len(self.caches[0]) + T > self.context_length:
-            ids = self.refill()
-        elif self.mask is not None:
-            self.mask = F.pad(self.mask, (0, T), value=True)
-        return self.read(ids, T)
-
-    def read(self, ids: torch.Tensor, n: int) -> torch.Tensor:
-        """Ids (B, T) that the caches lack -> logits (B, n, V) of the last n positions."""
-        known = self.caches is not None and len(self.caches[0]) > 0
-        if self.step and known and self.mask is None and ids.shape[1] == 1:
-            return self.model.head(self.step(ids, self.caches))
-        hidden = self.model.hidden_states(ids, self.mask, caches=self.caches)
-        return self.model.head(hidden[:, -n:])
-
-    def refill(self) -> torch.Tensor:
-        """Empty the caches; return the windows, padded on the left, that must be read again."""
-        windows = [row[window_start(len(row), self.context_length) :] for row in self.rows]
-        ids, self.mask = pad_left(windows, self.device)
-        if self.cached:
-            self.caches = [KVCache(self.context_length) for _ in range(self.model.config.n_layer)]
-        return ids
+        if 0 < len(self.reader) <= self.context_length - ids.shape[1]:
+            return self.reader.go_on(ids)
+        windows = [row[start:] for row, start in zip(self.rows, self.starts(), strict=True)]
+        return self.reader.begin(windows, max(1, ids.shape[1]))
 
     def rewind(self, n: int) -> None:
         """Forget the last n ids of every sequence."""
-        before = [window_start(len(row), self.context_length) for row in self.rows]
+        before = self.starts()
         self.rows = [row[: len(row) - n] for row in self.rows]
-        after = [window_start(len(row), self.context_length) for row in self.rows]
-        if self.caches is None or before != after:
-            self.caches = None  # some windows have moved back: read them again
-            return
-        for cache in self.caches:
-            cache.truncate(len(cache) - n)
-        self.mask = None if self.mask is None else self.mask[:, : len(self.caches[0])]
+        self.reader.forget(n if self.starts() == before else len(self.reader))  # if moved: all
 
     def select(self, rows: torch.Tensor) -> None:
         """Go on with these sequences, (n,); one may be taken several times."""
         self.rows = [list(self.rows[i]) for i in rows.tolist()]
-        self.mask = None if self.mask is None else self.mask[rows]
-        for cache in self.caches or ():
-            cache.select(rows)
+        self.reader.select(rows)
 
 
 # --- Whole sequences -----------------------------------------------------------------------------
@@ -646,7 +663,8 @@ def speculative_generate(
     seen[0, prompt] = True
     ids, n_drafted, n_accepted, n_calls = judge(logits, [], [], sampler, seen, generator), 0, 0, 1
     while len(ids) < max_new_tokens and end_id not in ids:
-        n = max(0, min(n_draft, max_new_tokens - len(ids) - 1, decoder.room() - 1))
+        room = decoder.context_length - len(decoder.rows[0]) + decoder.starts()[0]
+        n = max(0, min(n_draft, max_new_tokens - len(ids) - 1, room - 1))
         proposed, qs = propose(drafter, [*prompt, *ids], n, sampler, seen, generator)
         read = torch.tensor([[ids[-1], *proposed]], device=decoder.device)
         chosen = judge(decoder.extend(read)[0], proposed, qs, sampler, seen, generator)

@@ -961,3 +961,11 @@ def test_a_model_that_was_changed_is_not_plain_and_is_still_generated_from(chang
     assert not is_plain(model.eval())
     ours = logits_along(model, [ids[:3]], [[i] for i in ids[3:]], cached=True)[0]
     torch.testing.assert_close(ours, model(torch.tensor([ids]))[0, 2:], atol=1e-5, rtol=1e-5)
+
+
+def test_a_decoder_may_start_again():
+    model = make()
+    decoder = Decoder(model)
+    first = decoder.start([some_ids(5)])
+    decoder.start([some_ids(9, seed=3)])
+    torch.testing.assert_close(decoder.start([some_ids(5)]), first)
