@@ -1,0 +1,495 @@
+"""The checks of chapter 06, pretraining."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lib.course.checks.engine import Probe, evaluate, exercise, same
+
+# --- 6.1 -----------------------------------------------------------------------------------------
+
+
+class Small(nn.Module):
+    """A model with every kind of parameter, named so that names give nothing away."""
+
+    def __init__(self, frozen: bool = False, tied: bool = False):
+        super().__init__()
+        self.words = nn.Embedding(5, 4)
+        self.ln = nn.LayerNorm(4)
+        self.middle = nn.Linear(4, 4)
+        self.filter = nn.Conv1d(4, 4, 2, bias=False)
+        self.gain = nn.Parameter(torch.ones(4))
+        self.last = nn.Linear(4, 5, bias=False)
+        self.middle.weight.requires_grad_(not frozen)
+        if tied:
+            self.last.weight = self.words.weight
+        parts = [part for part, there in {"frozen": frozen, "tied": tied}.items() if there]
+        self.__name__ = " ".join(["model", *(["with something", *parts] if parts else [])])
+
+
+def named(model, **options):
+    return list(model.named_parameters(**options))
+
+
+DECAY_MISTAKES = {
+    "Everything decays in your list. Biases and the scales of norms do not multiply anything that "
+    "could grow: leave vectors alone.": lambda m: [n for n, _ in named(m)],
+    "All parameters called `weight` decay in your list, and those of norms are among them. Look at "
+    "the shape and not at the name.": lambda m: [n for n, _ in named(m) if n.endswith("weight")],
+    "Only the biases are left out; the scales of norms are vectors too, and do not decay.": (
+        lambda m: [n for n, _ in named(m) if not n.endswith("bias")]
+    ),
+    "It is the other way round: matrices decay, vectors do not.": (
+        lambda m: [n for n, w in named(m) if w.ndim < 2 and w.requires_grad]
+    ),
+    "A frozen parameter is in your list. What is not trained must not shrink either: ask for "
+    "`requires_grad`.": lambda m: [n for n, w in named(m) if w.ndim >= 2],
+    "A tied matrix stands in your list under both of its names; it would decay twice a step.": (
+        lambda m: [
+            n for n, w in named(m, remove_duplicate=False) if w.ndim >= 2 and w.requires_grad
+        ]
+    ),
+    "Only matrices of exactly two dimensions are in your list; a filter with three decays too.": (
+        lambda m: [n for n, w in named(m) if w.ndim == 2 and w.requires_grad]
+    ),
+    "The embedding is missing: by the rule of this exercise everything with two or more dimensions "
+    "decays.": lambda m: [
+        n
+        for n, w in named(m)
+        if w.ndim >= 2 and w.requires_grad and (n != "words.weight" or m.last.weight is w)
+    ],
+    "Only the weights of `nn.Linear` are in your list; by the rule of this exercise everything "
+    "with two or more dimensions decays.": lambda m: [
+        f"{n}.weight"
+        for n, part in m.named_modules()
+        if isinstance(part, nn.Linear) and part.weight.requires_grad
+    ],
+}
+
+
+def names_of(answer) -> object:
+    """An answer as a sorted list of names, None where it is no collection of names."""
+    if isinstance(answer, (list, tuple, set)) and all(isinstance(name, str) for name in answer):
+        return sorted(answer)
+    return None
+
+
+@exercise("6.1", "What decays")
+def decayed_names(probe: Probe) -> None:
+    for model, claim in (
+        (Small(), "matrices decay, biases and the scales of norms do not"),
+        (Small(frozen=True), "what is frozen is left alone"),
+        (Small(tied=True), "a tied matrix is counted once"),
+    ):
+        got = names_of(probe.call(model))
+        example = probe.describe(model)
+        probe.require(
+            isinstance(got, list),
+            "Return a list of names, as `model.named_parameters()` gives them.",
+            probe.last,
+        )
+        expected = sorted(n for n, w in named(model) if w.ndim >= 2 and w.requires_grad)
+        wrong = {
+            text: (lambda f=f, model=model: sorted(f(model))) for text, f in DECAY_MISTAKES.items()
+        }
+        probe.expect(got, expected, wrong, example)
+        probe.holds(claim)
+
+
+# --- 6.2 -----------------------------------------------------------------------------------------
+
+
+def adamw(
+    w, g, mean, square, step, lr, beta1, beta2, eps, decay, *, correct=(True, True), variant=""
+):
+    """One step of AdamW, with the usual mistakes as options."""
+    if variant == "betas exchanged":
+        beta1, beta2 = beta2, beta1
+    old = w
+    if variant == "L2":
+        g = g + decay * w
+    if variant == "L2 in the mean":
+        mean = beta1 * mean + (1 - beta1) * (g + decay * w)
+    elif variant == "old and new exchanged":
+        mean = (1 - beta1) * mean + beta1 * g
+    elif variant == "not weighed":
+        mean = beta1 * mean + g
+    else:
+        mean = beta1 * mean + (1 - beta1) * g
+    if variant == "old and new exchanged":
+        square = (1 - beta2) * square + beta2 * g**2
+    elif variant == "not weighed":
+        square = beta2 * square + g**2
+    elif variant == "not squared":
+        square = beta2 * square + (1 - beta2) * g.abs()
+    elif variant == "square of the mean":
+        square = beta2 * square + (1 - beta2) * mean**2
+    else:
+        square = beta2 * square + (1 - beta2) * g**2
+    t = {"from 0": step - 1, "one more": step + 1, "no power": 1}.get(variant, step)
+    m = mean / (1 - beta1**t) if correct[0] else mean
+    v = square / (1 - beta2**t) if correct[1] else square
+    if variant == "corrected is kept":
+        mean, square = m, v
+    m = g if variant == "no mean" else m
+    root = v.sqrt() + eps
+    if variant == "eps inside":
+        root = (v + eps).sqrt()
+    if variant == "no root":
+        root = v + eps
+    if variant == "no eps":
+        root = v.sqrt()
+    change = lr * m / root
+    if variant == "decay without lr":
+        return old * (1 - decay) - change, mean, square
+    if variant in ("L2", "L2 in the mean", "no decay"):
+        return old - change, mean, square
+    if variant == "decay afterwards":
+        return (old - change) * (1 - lr * decay), mean, square
+    if variant == "decay grows":
+        return old * (1 + lr * decay) - change, mean, square
+    if variant == "climbs":
+        return old * (1 - lr * decay) + change, mean, square
+    if variant == "decay of the change":
+        return old - change * (1 - lr * decay), mean, square
+    return old * (1 - lr * decay) - change, mean, square
+
+
+def variant(name):
+    return lambda *a: adamw(*a, variant=name)
+
+
+ADAMW_MISTAKES = {
+    "The bias correction is missing. Both means begin at 0, so the first ones are far too small: "
+    "divide each by 1 − βᵗ.": lambda *a: adamw(*a, correct=(False, False)),
+    "The mean of the gradient is not corrected for its start at 0; divide it by 1 − β₁ᵗ.": (
+        lambda *a: adamw(*a, correct=(False, True))
+    ),
+    "The mean square is not corrected for its start at 0; divide it by 1 − β₂ᵗ.": (
+        lambda *a: adamw(*a, correct=(True, False))
+    ),
+    "The decay is added to the gradient (L2). It then passes through the means and is divided by "
+    "the root, so that weights with large gradients hardly decay. Decoupled: shrink w itself, "
+    "by the factor 1 − lr · decay.": variant("L2"),
+    "The decay goes into the mean of the gradient. Decoupled means that the means know nothing of "
+    "it: shrink w itself, by the factor 1 − lr · decay.": variant("L2 in the mean"),
+    "eps is inside the root; here it is added to the root: √v + eps.": variant("eps inside"),
+    "eps is missing: it keeps the division finite where all gradients were 0.": variant("no eps"),
+    "You divided by the mean square; divide by its root.": variant("no root"),
+    "The weights do not decay: shrink w by the factor 1 − lr · decay.": variant("no decay"),
+    "The decay does not know the learning rate: the factor is 1 − lr · decay.": (
+        variant("decay without lr")
+    ),
+    "You took the step first and shrank the result. Shrink the weights that came in, then take the "
+    "step.": variant("decay afterwards"),
+    "Your decay makes the weights grow: the factor is 1 − lr · decay.": variant("decay grows"),
+    "The decay was applied to the change instead of the weights.": variant("decay of the change"),
+    "You go uphill: the change is subtracted.": variant("climbs"),
+    "β₁ and β₂ are exchanged: β₁ belongs to the mean of the gradient, β₂ to that of its square.": (
+        variant("betas exchanged")
+    ),
+    "Old and new are exchanged: β is the share of the old mean, 1 − β that of the new gradient.": (
+        variant("old and new exchanged")
+    ),
+    "The new gradient is added whole; a mean takes the share 1 − β of it.": variant("not weighed"),
+    "The second mean is that of the gradient's *square*.": variant("not squared"),
+    "The second mean takes the square of the gradient, not that of the first mean.": (
+        variant("square of the mean")
+    ),
+    "You step along the gradient of this step alone; Adam steps along its corrected mean.": (
+        variant("no mean")
+    ),
+    "The corrected means are returned. The correction is for this step alone; keep the means as "
+    "they are, or the next step corrects them again.": variant("corrected is kept"),
+    "Steps count from 1 here: the first step divides by 1 − β, not by 0.": variant("from 0"),
+    "The correction is that of the step after this one: steps count from 1, and this is step "
+    "`step`.": variant("one more"),
+    "The correction always divides by 1 − β; it fades with the steps: 1 − βᵗ.": (
+        variant("no power")
+    ),
+}
+
+
+THREE = "Return three things: the new weights and the two new means."
+
+
+@exercise("6.2", "One step of AdamW")
+def adamw_step(probe: Probe) -> None:
+    def compare(w, g, mean, square, *rest):
+        tensors = [torch.tensor(value, dtype=torch.float64) for value in (w, g, mean, square)]
+        args = (*tensors, *rest)
+        probe.compare(args, adamw(*args), ADAMW_MISTAKES, 1e-7)
+
+    start = [torch.tensor(v, dtype=torch.float64) for v in ([1.0, 1.0], [2.0, -0.5], [0.0, 0.0])]
+    args = (*start, start[2], 1, 0.1, 0.5, 0.75, 1e-8, 0.0)
+    got = probe.call(*args)
+    probe.require(isinstance(got, (tuple, list)) and len(got) == 3, THREE, probe.last)
+    wrong = {text: (lambda f=f: f(*args)[0]) for text, f in ADAMW_MISTAKES.items()}
+    probe.expect(got[0], adamw(*args)[0], wrong, probe.describe(*args) + "[0]", 1e-7)
+    probe.holds("the first step is lr in size for every weight, whatever its gradient")
+    compare([1.0, 2.0], [1.0, -3.0], [1.0, 0.5], [2.0, 0.5], 3, 0.1, 0.5, 0.9, 1e-8, 0.0)
+    compare([1.0, 2.0], [1.0, -3.0], [1.0, 0.5], [2.0, 0.5], 7, 0.1, 0.5, 0.9, 1e-8, 0.0)
+    probe.holds("means of the gradient and of its square, corrected for their start at 0")
+    compare([1.0, -2.0], [1.0, -3.0], [1.0, 0.5], [2.0, 0.5], 3, 0.1, 0.5, 0.9, 1e-8, 0.5)
+    probe.holds("the decay shrinks the weights and leaves the means alone")
+    compare([1.0, 2.0], [0.0, 1e-3], [0.0, 0.0], [0.0, 0.0], 1, 0.1, 0.5, 0.75, 1e-2, 0.0)
+    compare([[1.0, 2.0]], [[0.3, 4.0]], [[0.1, 2.0]], [[0.2, 9.0]], 3, 0.01, 0.9, 0.999, 1e-8, 0.1)
+    probe.holds("eps stands beside the root, and any shape will do")
+
+
+# --- 6.3 -----------------------------------------------------------------------------------------
+
+
+def cooldown(step, n_steps, peak, warmup, decay, *, rise="right", fall="right"):
+    """Warm-up, plateau, 1 − √ descent, with the usual mistakes as options."""
+    if step < warmup:
+        share = {"zero": step / warmup, "early": (step + 1) / warmup}
+        share |= {"none": 1.0, "from the peak": 1 - step / warmup}
+        return peak * share.get(rise, (step + 1) / (warmup + 1))
+    begin = n_steps - decay
+    if fall == "late":
+        begin += 1
+    if fall == "from the warm-up":
+        begin = warmup
+    if step < begin:
+        return peak
+    progress = (step - begin) / decay
+    if fall == "of the run":
+        progress = step / n_steps
+    if fall == "from the warm-up":
+        progress = (step - begin) / (n_steps - begin)
+    if fall == "one more":
+        progress = (step - begin + 1) / decay
+    if fall == "last is zero":
+        progress = (step - begin) / (decay - 1)
+    shapes = {
+        "linear": 1 - progress,
+        "root of the rest": math.sqrt(1 - progress),
+        "upwards": math.sqrt(progress),
+        "square": 1 - progress**2,
+        "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+        "no descent": 1.0,
+    }
+    return peak * shapes.get(fall, 1 - math.sqrt(progress))
+
+
+def falls(name):
+    return lambda *a: cooldown(*a, fall=name)
+
+
+COOLDOWN_MISTAKES = {
+    "Off by one: your first step has rate 0 and changes nothing. Steps count from 0; let step "
+    "`warmup` be the first with the peak: (step + 1) / (warmup + 1).": (
+        lambda *a: cooldown(*a, rise="zero")
+    ),
+    "Off by one: the peak is reached one step early. Step `warmup` is the first with the peak.": (
+        lambda *a: cooldown(*a, rise="early")
+    ),
+    "There is no warm-up: the first steps have the peak already.": (
+        lambda *a: cooldown(*a, rise="none")
+    ),
+    "The warm-up goes down; it should rise to the peak.": (
+        lambda *a: cooldown(*a, rise="from the peak")
+    ),
+    "Off by one: the descent begins a step too late. Of the last `decay` steps, the first has "
+    "progress 0.": falls("late"),
+    "Off by one: the descent begins a step too early. Its first step has progress 0 and so the "
+    "peak still; 0 is reached at n_steps, after the last step.": falls("one more"),
+    "Your last step has rate 0 and changes nothing; 0 is reached at n_steps, one step later.": (
+        falls("last is zero")
+    ),
+    "Your descent is a straight line; it should be 1 − √progress.": falls("linear"),
+    "You took √(1 − progress), which stays high and falls at the end; 1 − √progress falls at once "
+    "and flattens.": falls("root of the rest"),
+    "Your descent goes up: it begins at 0. It is 1 − √progress.": falls("upwards"),
+    "You squared the progress; take its root: 1 − √progress.": falls("square"),
+    "Your descent is half a cosine; it should be 1 − √progress.": falls("cosine"),
+    "There is no descent: the last `decay` steps keep the peak.": falls("no descent"),
+    "The progress is that of the whole run; it should run from 0 to 1 within the last `decay` "
+    "steps.": falls("of the run"),
+    "The descent begins right after the warm-up; before its last `decay` steps the run stays at "
+    "the peak.": falls("from the warm-up"),
+}
+
+
+@exercise("6.3", "Warm-up, plateau, descent")
+def learning_rate(probe: Probe) -> None:
+    def rates(steps, *rest):
+        for step in steps:
+            args = (step, *rest)
+            crash = "An error at this step: is there a division by a length that may be 0?"
+            wrong = {text: (lambda *a, f=f: f(*a)) for text, f in COOLDOWN_MISTAKES.items()}
+            probe.compare(args, cooldown(*args), wrong, 1e-9, on_crash=crash)
+
+    rates([0, 1, 2, 3], 12, 1.0, 3, 5)
+    probe.holds("the warm-up: no step is lost, step `warmup` is the first with the peak")
+    rates([5, 7, 10, 8, 9, 11, 6], 12, 1.0, 3, 5)
+    probe.holds("the plateau, and the descent 1 − √progress")
+    rates([0, 40, 79, 99], 100, 0.02, 10, 20)
+    probe.holds("any peak and any lengths")
+    rates([0, 4, 5], 6, 2.0, 0, 2)
+    rates([0, 5], 6, 2.0, 2, 0)
+    probe.holds("no warm-up, or no descent: without an error")
+
+
+# --- 6.4 -----------------------------------------------------------------------------------------
+
+
+class Pair(nn.Module):
+    """The smallest language model: a table of logits for the next id. Its copies are itself."""
+
+    def __init__(self, old_gradient: float):
+        super().__init__()
+        self.table = nn.Embedding(4, 4)
+        with torch.no_grad():
+            self.table.weight.copy_(torch.arange(16.0).view(4, 4).sin())
+        self.table.weight.grad = torch.full((4, 4), old_gradient)
+        self.__name__ = "model"
+
+    def forward(self, ids):
+        return self.table(ids)
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Counting(torch.optim.SGD):
+    """Gradient descent with rate 1 that counts its steps: the change is the gradient."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, lr=1.0)
+        self.n_steps = 0
+
+    def step(self, closure=None):
+        self.n_steps += 1
+        return super().step(closure)
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __repr__(self):
+        return "SGD(lr=1)"
+
+
+def part_loss(model, ids, shift=True, reduction="sum"):
+    x, y = (ids[:, :-1], ids[:, 1:]) if shift else (ids[:, :-1], ids[:, :-1])
+    return F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction=reduction)
+
+
+def big_step(parts, old, *, weigh="targets", shift=True, keep=False, reported=None):
+    """Weights after the step and the loss, with the usual mistakes as options."""
+    model = Pair(old)
+    if not keep:
+        model.zero_grad()
+    sums = [part_loss(model, ids, shift) for ids in parts]
+    n = [ids.shape[0] * (ids.shape[1] - 1) for ids in parts]
+    means = [s / k for s, k in zip(sums, n, strict=True)]
+    total = {
+        "targets": sum(sums) / sum(n),
+        "mean of means": sum(means) / len(means),
+        "sum of means": sum(means),
+        "twice": sum(means) / len(means) ** 2,
+        "sum": sum(sums),
+        "rows": sum(m * len(p) for m, p in zip(means, parts, strict=True))
+        / sum(len(p) for p in parts),
+        "ids": sum(m * p.numel() for m, p in zip(means, parts, strict=True))
+        / sum(p.numel() for p in parts),
+        "last": means[-1],
+        "targets twice": sum(sums) / sum(n) / len(n),
+    }
+    total[weigh].backward()
+    with torch.no_grad():
+        after = model.table.weight - model.table.weight.grad
+    return after, total[reported or weigh].item()
+
+
+STEP_MISTAKES = {
+    "`zero_grad` is forgotten: gradients of an earlier step were still there, and were added.": {
+        "keep": True
+    },
+    "The targets are not shifted: the model is asked to say again the id that it has just read.": {
+        "shift": False
+    },
+    "You took the mean of the parts' means. The parts have different numbers of targets: a target "
+    "in a short part then counts more than one in a long part.": {"weigh": "mean of means"},
+    "The means of the parts were added up; the step grows with the number of parts.": {
+        "weigh": "sum of means"
+    },
+    "The loss was divided twice: it was a mean over the parts already, and was divided by their "
+    "number again.": {"weigh": "twice"},
+    "The loss was divided twice: by the number of all targets, and by the number of parts.": {
+        "weigh": "targets twice"
+    },
+    "The losses of all targets were added and not divided by their number.": {"weigh": "sum"},
+    "The parts are weighed by their rows; rows of different parts have different numbers of "
+    "targets.": {"weigh": "rows"},
+    "The parts are weighed by their ids. A row of T + 1 ids has T targets.": {"weigh": "ids"},
+    "Only the last part has an effect: the gradients of the others were erased. Call `zero_grad` "
+    "once, before the first part.": {"weigh": "last"},
+}
+
+
+def check_step(probe: Probe, parts: list, old: float) -> None:
+    """Let the answer take one step on fresh weights and compare what became of them."""
+    model = Pair(old)
+    optimizer = Counting(model.parameters())
+    got = probe.call(model, parts, optimizer)
+    called = probe.describe(model, parts, optimizer)
+    after, loss = big_step(parts, old)
+    mine = model.table.weight.detach().clone()
+    shown = f"{called}\nlargest error of a weight: {(mine - after).abs().max():.3g}"
+    probe.require(
+        optimizer.n_steps > 0, "No step was taken: call `optimizer.step()` at the end.", called
+    )
+    probe.require(
+        optimizer.n_steps == 1,
+        f"{optimizer.n_steps} steps were taken; the parts make up one batch and so one step, after "
+        "the last of them.",
+        called,
+    )
+    if not same(mine, after, 1e-5):
+        start = Pair(old).table.weight.detach()
+        probe.require(
+            not same(mine, start, 1e-6),
+            "The weights have not changed: are the gradients erased after they were computed, or "
+            "is `backward` missing?",
+            shown,
+        )
+        for text, options in STEP_MISTAKES.items():
+            wrong = evaluate(lambda options=options: big_step(parts, old, **options)[0])
+            probe.require(not same(mine, wrong, 1e-5), text, shown)
+        probe.require(
+            False, "The weights are not those of one step on all targets together.", shown
+        )
+    if isinstance(got, torch.Tensor) and got.ndim == 0:
+        got = got.item()
+    reports = {
+        "The loss that you return is the mean of the parts' means; weigh them by their targets.": (
+            lambda: big_step(parts, old, reported="mean of means")[1]
+        ),
+        "The loss that you return is that of the last part alone.": (
+            lambda: big_step(parts, old, reported="last")[1]
+        ),
+        "The loss that you return is a sum and not a mean.": (
+            lambda: big_step(parts, old, reported="sum")[1]
+        ),
+        "The loss that you return is the sum of the parts' means.": (
+            lambda: big_step(parts, old, reported="sum of means")[1]
+        ),
+    }
+    probe.expect(got, loss, reports, called, 1e-5)
+
+
+@exercise("6.4", "Many parts, one step")
+def train_step(probe: Probe) -> None:
+    one = torch.tensor([[0, 1, 2, 1]])
+    check_step(probe, [one], 0.0)
+    probe.holds("one part: targets one place later, one step")
+    check_step(probe, [one], 0.5)
+    probe.holds("gradients of an earlier step have no effect")
+    check_step(probe, [one, torch.tensor([[3, 0, 3, 2]])], 0.5)
+    probe.holds("two parts of one size")
+    check_step(probe, [one, torch.tensor([[3, 0], [2, 2]]), torch.tensor([[1, 3, 0]])], 0.5)
+    probe.holds("parts of different sizes: every target counts the same")
