@@ -339,10 +339,9 @@ def check_mode(model) -> None:
 
 
 class Decoder:
-    """B sequences (`rows`, all ids so far), and a model that gives the logits of what may follow.
+    """B sequences (`rows`, all ids so far) and a model, which sees the window of `window_start`.
 
-    It sees each sequence through the window that `window_start` describes. cached=False reads the
-    whole window at every step, for the same logits in more time.
+    cached=False reads the whole window at every step: the same logits, in more time.
     """
 
     def __init__(self, model: GPT, cached: bool = True):
