@@ -460,13 +460,10 @@ def document_starts(tokens: np.ndarray, end_id: int) -> np.ndarray:
     return np.concatenate([[0], np.flatnonzero(tokens == end_id) + 1])
 
 
-class DocumentBatches:
-    """Endless batches `(x, y)` of shape (B, T), int64, whose rows are whole documents.
+class Documents:
+    """The documents of a shard, dealt out in pools of POOL batches, each epoch in a new order.
 
-    A row of x is the end-of-text token and then a document, which y holds one place earlier, with
-    its end-of-text token; shorter rows are filled up with that token in x and -100 in y. T is the
-    longest row's length, at most context_length: there a longer document is cut. Every epoch serves
-    each document once. A batch depends on the seed and the number of its step alone.
+    `len` is their number; `starts` and `lengths` (of the rows, in ids) have one entry for each.
     """
 
     def __init__(self, shard: Shard, batch_size: int, context_length: int, seed: int = 0):
@@ -479,12 +476,10 @@ class DocumentBatches:
             raise ValueError(
                 f"{shard.path.name} has no document that ends; write it with encode_documents"
             )
-        self.lengths = np.diff(self.starts).clip(max=context_length)  # of the rows, in ids
-        self.batch_size, self.context_length = int(batch_size), int(context_length)
-        self.seed, self.step = seed, 0
+        self.lengths = np.diff(self.starts).clip(max=context_length)
+        self.batch_size, self.seed = int(batch_size), seed
 
     def __len__(self) -> int:
-        """The number of documents."""
         return len(self.lengths)
 
     def pool(self, number: int) -> np.ndarray:
@@ -499,17 +494,32 @@ class DocumentBatches:
         order = shuffled(POOL, self.seed, number, 0, POOL)
         return by_length.reshape(POOL, self.batch_size)[order]
 
+
+class DocumentBatches:
+    """Endless batches `(x, y)` of shape (B, T), int64, whose rows are whole documents.
+
+    A row of x is the end-of-text token and then a document, which y holds one place earlier, with
+    its end-of-text token; shorter rows are filled up with that token in x and -100 in y. T is the
+    longest row's length, at most context_length: there a longer document is cut. Every epoch serves
+    each document once. A batch depends on the seed and the number of its step alone.
+    """
+
+    def __init__(self, shard: Shard, batch_size: int, context_length: int, seed: int = 0):
+        self.documents = Documents(shard, batch_size, context_length, seed)
+        self.batch_size, self.context_length = int(batch_size), int(context_length)
+        self.seed, self.step = seed, 0
+
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Batch number `step`."""
         if step < 0:
             raise ValueError(f"step is {step}; steps are counted from 0")
-        documents = self.pool(step // POOL)[step % POOL]
-        shape = self.batch_size, int(self.lengths[documents].max())
-        x = np.full(shape, self.shard.header.end_id, dtype=np.int64)
+        of, shard = self.documents, self.documents.shard
+        numbers = of.pool(step // POOL)[step % POOL]
+        shape = self.batch_size, int(of.lengths[numbers].max())
+        x = np.full(shape, shard.header.end_id, dtype=np.int64)
         y = np.full(shape, PADDING, dtype=np.int64)
-        for row, document in enumerate(documents):
-            n, start = self.lengths[document], self.starts[document]
-            y[row, :n] = self.shard.tokens[start : start + n]
+        for row, (start, n) in enumerate(zip(of.starts[numbers], of.lengths[numbers], strict=True)):
+            y[row, :n] = shard.tokens[start : start + n]
             x[row, 1:n] = y[row, : n - 1]
         return torch.from_numpy(x), torch.from_numpy(y)
 
@@ -523,7 +533,8 @@ class DocumentBatches:
     def state_dict(self) -> dict:
         """Where we are and on what data, as a dictionary that JSON can hold."""
         names = ("step", "batch_size", "context_length", "seed")
-        return {name: getattr(self, name) for name in names} | {"data": self.shard.header.checksum}
+        data = self.documents.shard.header.checksum
+        return {name: getattr(self, name) for name in names} | {"data": data}
 
     def load_state_dict(self, state: Mapping) -> None:
         """Go on where `state` was taken; `ValueError` if data or settings are not the same."""

@@ -1,0 +1,99 @@
+"""Train tale-base, the course's own base model, and write it beside this file.
+
+    python assets/checkpoints/make_tale_base.py             train, or go on where it was stopped
+    python assets/checkpoints/make_tale_base.py --card      measure again, and write the model card
+
+Stories of the world's training split in English and Chinese, each row a whole one; Muon for the
+matrices inside the blocks, AdamW for the rest. The folder `run` beside it holds the shard, the log
+and the checkpoints; what later chapters load is `tale-base`.
+"""
+
+import argparse
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from lib.checkpoint import save_model
+from lib.course.storyworld import World
+from lib.data import DocumentBatches, Shard, encode_documents, sinusoidal_positions, write_shard
+from lib.model import GPT, preset
+from lib.optim import AdamW, Muon, hidden_matrices, parameter_groups, warmup_stable_decay
+from lib.tokenizer import load_tokenizer
+from lib.training import JsonLog, Lines, train
+
+HERE = Path(__file__).resolve().parent
+RUN, TALE = HERE / "run", HERE / "tale-base"
+N_STEPS, BATCH_SIZE, SEED = 7_000, 16, 0
+ADAMW_RATE, MUON_RATE, WEIGHT_DECAY = 3e-3, 0.02, 0.05
+
+
+@torch.no_grad()
+def new_tale(seed: int = SEED) -> GPT:
+    """A Tale before training: positions start as sinusoids, and every block as the identity."""
+    torch.manual_seed(seed)
+    model = GPT(preset("tale"))
+    waves = sinusoidal_positions(model.config.context_length, model.config.n_embd)
+    model.position_embedding.weight.copy_(0.02 * math.sqrt(2) * waves)  # standard deviation 0.02
+    for block in model.blocks:
+        block.attention.proj.weight.zero_()
+        block.mlp.proj.weight.zero_()
+    return model
+
+
+def optimizers_for(model: GPT, n_steps: int) -> tuple[list, list]:
+    """Muon for the hidden matrices and AdamW for the rest, each with its schedule."""
+    hidden = hidden_matrices(model)
+    rest = parameter_groups(model, 0.0, without=hidden)
+    optimizers = [
+        Muon(hidden, lr=MUON_RATE, weight_decay=WEIGHT_DECAY),
+        AdamW(rest, lr=ADAMW_RATE, betas=(0.9, 0.95)),
+    ]
+    shape = {"n_steps": n_steps, "warmup": 50, "decay": n_steps // 2}
+    return optimizers, [
+        partial(warmup_stable_decay, peak=peak, **shape) for peak in (MUON_RATE, ADAMW_RATE)
+    ]
+
+
+def stories_shard(path: Path, tokenizer, n_documents: int, seed: int = 0, split="train") -> Shard:
+    """A shard of stories, English and Chinese in turn; written if it is not there yet."""
+    if not path.exists():
+        documents = World().documents(n_documents, seed, split)
+        write_shard(path, encode_documents(tokenizer, documents), tokenizer)
+    return Shard(path, tokenizer)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=N_STEPS)
+    arguments = parser.parse_args()
+    tokenizer = load_tokenizer(HERE.parent / "tokenizers" / "tale.json")
+    RUN.mkdir(exist_ok=True)
+    shard = stories_shard(RUN / "train.bin", tokenizer, arguments.steps * BATCH_SIZE)
+    held_out = stories_shard(RUN / "iid.bin", tokenizer, 200, seed=1, split="iid")
+    context = preset("tale").context_length
+    validation = DocumentBatches(held_out, 25, context)
+    model = new_tale()
+    optimizers, schedules = optimizers_for(model, arguments.steps)
+    records = train(
+        model,
+        DocumentBatches(shard, BATCH_SIZE, context, seed=SEED),
+        optimizers,
+        schedules,
+        arguments.steps,
+        validation=[validation.batch(step) for step in range(8)],
+        evaluate_every=250,
+        folder=RUN / "checkpoints",
+        save_every=250,
+        resume=(RUN / "checkpoints").exists(),
+        tokenizer=tokenizer,
+        reporters=[JsonLog(RUN / "log.jsonl"), Lines(250)],
+    )
+    save_model(TALE, model, tokenizer)
+    print(json.dumps(records[-1]))
+
+
+if __name__ == "__main__":
+    main()
