@@ -71,7 +71,7 @@ def read_sealed(folder: Path, index: str) -> tuple[dict, dict[str, bytes]]:
     path = folder / index
     try:
         content = json.loads(path.read_bytes())
-        checksum = content.pop("checksum")
+        checksum = content.pop("checksum", None)
         if facts_of(json.dumps(content).encode("utf-8"))["sha256"] != checksum:
             raise ValueError("its checksum does not match")
         if content["format"] != 1:
@@ -81,10 +81,10 @@ def read_sealed(folder: Path, index: str) -> tuple[dict, dict[str, bytes]]:
             path = folder / Path(name).name
             files[name] = path.read_bytes()
             if facts_of(files[name]) != facts:
-                n, promised = len(files[name]), facts["bytes"]
-                raise ValueError(f"{n:,} bytes of {promised:,}; its checksum does not match")
+                sizes = f"{len(files[name]):,} bytes of {facts['bytes']:,}"
+                raise ValueError(f"{sizes}, and its checksum does not match")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or repr(error)
+        reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path} is not whole ({reason}); {remedy}") from None
     return content, files
 

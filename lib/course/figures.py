@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -117,3 +118,49 @@ def heat_map(
     bar = ax.figure.colorbar(image, ax=ax, label=colour_label)
     bar.outline.set_visible(False)
     return image
+
+
+class LiveCurve:
+    """Draws the loss of a run while it goes on, in a notebook: a reporter for `lib.training.train`.
+
+    every: seconds between two drawings. Raises ValueError where there is no notebook.
+    """
+
+    def __init__(self, every: float = 1.0):
+        self.every = every
+
+    def start(self, step: int, n_steps: int) -> None:
+        import matplotlib.pyplot as plt
+        from IPython import get_ipython
+        from IPython.display import display
+
+        if get_ipython() is None:
+            raise ValueError("a live curve needs a notebook; in a terminal, report with Lines()")
+        self.records, self.drawn = [], time.monotonic()
+        self.figure, self.ax = plt.subplots(figsize=(7, 3))
+        self.ax.set(xlabel="step", ylabel="loss (nats a token)", xlim=(step, n_steps))
+        self.lines = {
+            "loss": self.ax.plot([], [], linewidth=0.8, label="training batches")[0],
+            "validation": self.ax.plot([], [], "o-", label="validation")[0],
+        }
+        self.ax.legend()
+        self.handle = display(self.figure, display_id=True)
+        plt.close(self.figure)  # or the cell would show it a second time at its end
+
+    def step(self, record: dict) -> None:
+        self.records.append(record)
+        if time.monotonic() - self.drawn > self.every:
+            self.draw()
+
+    def draw(self) -> None:
+        """Put all records so far into the figure, and the figure in the place of the last one."""
+        for name, line in self.lines.items():
+            points = [(r["step"], r[name]) for r in self.records if name in r]
+            line.set_data(*zip(*points, strict=True) if points else ([], []))
+        self.ax.relim()
+        self.ax.autoscale_view(scalex=False)
+        self.handle.update(self.figure)
+        self.drawn = time.monotonic()
+
+    def stop(self) -> None:
+        self.draw()

@@ -489,3 +489,348 @@ def returns_nothing(model, parts, optimizer):
     n = sum(map(n_targets, parts))
     (sum(loss_of(model, ids, "sum") for ids in parts) / n).backward()
     optimizer.step()
+
+
+# --- 6.5 Bits per character ----------------------------------------------------------------------
+
+
+def total_nats(model, batches, reduction="sum"):
+    """The loss of each batch in nats, without dropout and gradients; the mode comes back."""
+    was = model.training
+    model.eval()
+    with torch.no_grad():
+        losses = [
+            F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction=reduction).item()
+            for x, y in batches
+        ]
+    model.train(was)
+    return losses
+
+
+@wrong("6.5", "The result is in nats")
+def nats_per_character(model, batches, n_characters):
+    return sum(total_nats(model, batches)) / n_characters
+
+
+@wrong("6.5", "multiplied by ln 2 where you should divide")
+def times_ln_2(model, batches, n_characters):
+    return sum(total_nats(model, batches)) * math.log(2) / n_characters
+
+
+@wrong("6.5", "bits per token")
+def bits_per_token(model, batches, n_characters):
+    n = sum((y >= 0).sum().item() for _, y in batches)
+    return sum(total_nats(model, batches)) / n / math.log(2)
+
+
+@wrong("6.5", "mean of the batches' means")
+def mean_of_the_means(model, batches, n_characters):
+    means = total_nats(model, batches, "mean")
+    n = sum((y >= 0).sum().item() for _, y in batches)
+    return sum(means) / len(means) * n / math.log(2) / n_characters
+
+
+@wrong("6.5", "added up the batches' mean losses")
+def sum_of_means(model, batches, n_characters):
+    return sum(total_nats(model, batches, "mean")) / math.log(2) / n_characters
+
+
+@wrong("6.5", "padding has no loss")
+def means_times_all_places(model, batches, n_characters):
+    total = 0
+    for (_, y), loss in zip(batches, total_nats(model, batches, "mean"), strict=True):
+        total += loss * y.shape[0] * y.shape[1]
+    return total / math.log(2) / n_characters
+
+
+@wrong("6.5", "Padding has a share in your sum")
+def padding_is_id_0(model, batches, n_characters):
+    filled = [(x, y.masked_fill(y == -100, 0)) for x, y in batches]
+    return sum(total_nats(model, filled)) / math.log(2) / n_characters
+
+
+@wrong("6.5", "the total of all bits")
+def total_bits(model, batches, n_characters):
+    return sum(total_nats(model, batches)) / math.log(2)
+
+
+@wrong("6.5", "moved once more")
+def moved_twice(model, batches, n_characters):
+    moved = [(x[:, :-1], y[:, 1:]) for x, y in batches]
+    return sum(total_nats(model, moved)) / math.log(2) / n_characters
+
+
+@wrong("6.5", "Only the first batch")
+def returns_inside_the_loop(model, batches, n_characters):
+    for batch in batches:
+        return total_nats(model, [batch])[0] / math.log(2) / n_characters
+
+
+@wrong("6.5", "Only the last batch")
+def overwrites_the_total(model, batches, n_characters):
+    for batch in batches:
+        total = total_nats(model, [batch])[0]
+    return total / math.log(2) / n_characters
+
+
+@wrong("6.5", "The result is a perplexity")
+def perplexity(model, batches, n_characters):
+    n = sum((y >= 0).sum().item() for _, y in batches)
+    return math.exp(sum(total_nats(model, batches)) / n)
+
+
+@wrong("6.5", "The sign is wrong")
+def log_probability(model, batches, n_characters):
+    return -sum(total_nats(model, batches)) / math.log(2) / n_characters
+
+
+@wrong("6.5", "Dropout was on")
+def with_dropout(model, batches, n_characters):
+    with torch.no_grad():
+        losses = [
+            F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum").item()
+            for x, y in batches
+        ]
+    return sum(losses) / math.log(2) / n_characters
+
+
+@wrong("6.5", "Note `model.training` first")
+def stays_in_evaluation_mode(model, batches, n_characters):
+    model.eval()
+    return sum(total_nats(model, batches)) / math.log(2) / n_characters
+
+
+@wrong("6.5", "Note `model.training` first")
+def always_ends_in_training_mode(model, batches, n_characters):
+    bits = sum(total_nats(model, batches)) / math.log(2) / n_characters
+    model.train()
+    return bits
+
+
+@wrong("6.5", "under `torch.no_grad()`")
+def keeps_the_graph(model, batches, n_characters):
+    was, total = model.training, 0.0
+    model.eval()
+    for x, y in batches:
+        total += F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum").item()
+    model.train(was)
+    return total / math.log(2) / n_characters
+
+
+# --- 6.6 All or nothing --------------------------------------------------------------------------
+
+
+@wrong("6.6", "You write over the old content")
+def writes_in_place(disk, name, data):
+    disk.write(name, data)
+
+
+@wrong("6.6", "You write over the old content")
+def writes_in_place_and_flushes(disk, name, data):
+    disk.write(name, data)
+    disk.flush(name)
+
+
+@wrong("6.6", "renamed before it was flushed")
+def never_flushed(disk, name, data):
+    try:
+        disk.write(name + ".part", data)
+    except OSError:
+        disk.delete(name + ".part")
+        raise
+    disk.rename(name + ".part", name)
+
+
+@wrong("6.6", "renamed before it was flushed")
+def flushed_too_late(disk, name, data):
+    disk.write(name + ".part", data)
+    disk.rename(name + ".part", name)
+    disk.flush(name)
+
+
+@wrong("6.6", "no file of that name exists")
+def deletes_first(disk, name, data):
+    disk.write(name + ".part", data)
+    disk.flush(name + ".part")
+    disk.delete(name)
+    disk.rename(name + ".part", name)
+
+
+@wrong("6.6", "no file of that name exists")
+def keeps_a_backup(disk, name, data):
+    disk.rename(name, name + ".old")
+    disk.write(name, data)
+    disk.flush(name)
+    disk.delete(name + ".old")
+
+
+@wrong("6.6", "is a rename missing?")
+def never_renamed(disk, name, data):
+    disk.write(name + ".part", data)
+    disk.flush(name + ".part")
+
+
+@wrong("6.6", "no other file should be left")
+def two_copies(disk, name, data):
+    disk.write(name + ".part", data)
+    disk.flush(name + ".part")
+    disk.rename(name + ".part", name)
+    disk.write(name + ".copy", data)
+
+
+@wrong("6.6", "half a file stays behind")
+def no_cleaning_up(disk, name, data):
+    disk.write(name + ".part", data)
+    disk.flush(name + ".part")
+    disk.rename(name + ".part", name)
+
+
+@wrong("6.6", "the caller hears nothing of it")
+def swallows_the_error(disk, name, data):
+    try:
+        disk.write(name + ".part", data)
+        disk.flush(name + ".part")
+        disk.rename(name + ".part", name)
+    except OSError:
+        disk.delete(name + ".part")
+
+
+@wrong("6.6", "the old content is gone")
+def deletes_the_wrong_file(disk, name, data):
+    try:
+        disk.write(name + ".part", data)
+        disk.flush(name + ".part")
+        disk.rename(name + ".part", name)
+    except OSError:
+        disk.delete(name + ".part")
+        disk.delete(name)
+        raise
+
+
+@wrong("6.6", "Your function raised an error")
+def renames_the_wrong_way_round(disk, name, data):
+    disk.write(name + ".part", data)
+    disk.flush(name)
+    disk.rename(name, name + ".part")
+    disk.rename(name, name + ".part")
+
+
+@wrong("6.6", "The first time")
+def asks_for_the_old_one(disk, name, data):
+    if name in disk.files:
+        try:
+            disk.write(name + ".part", data)
+        except OSError:
+            disk.delete(name + ".part")
+            raise
+        disk.flush(name + ".part")
+        disk.rename(name + ".part", name)
+
+
+# --- 6.7 What a resume forgets -------------------------------------------------------------------
+
+
+def resumed(fresh, old, without=(), shared=()):
+    for name in ("weights", "momentum"):
+        if name not in without:
+            value = getattr(old, name)
+            setattr(fresh, name, value if name in shared else value.clone())
+    for name in ("step", "position"):
+        if name not in without:
+            setattr(fresh, name, getattr(old, name))
+    if "generator" in shared:
+        fresh.generator = old.generator
+    elif "generator" not in without:
+        fresh.generator.set_state(old.generator.get_state())
+    return fresh
+
+
+@wrong("6.7", "The weights are not those")
+def nothing_at_all(fresh, old):
+    return fresh
+
+
+@wrong("6.7", "The momentum is missing")
+def weights_alone(fresh, old):
+    fresh.weights = old.weights.clone()
+    return fresh
+
+
+@wrong("6.7", "The step is missing")
+def without_the_step(fresh, old):
+    return resumed(fresh, old, without=["step"])
+
+
+@wrong("6.7", "The position in the data is missing")
+def without_the_position(fresh, old):
+    return resumed(fresh, old, without=["position"])
+
+
+@wrong("6.7", "The position in the data is missing")
+def position_from_the_step(fresh, old):
+    resumed(fresh, old, without=["position"])
+    fresh.position = fresh.step
+    return fresh
+
+
+@wrong("6.7", "The generator's state is missing")
+def without_the_generator(fresh, old):
+    return resumed(fresh, old, without=["generator"])
+
+
+@wrong("6.7", "The generator's state is missing")
+def generator_of_the_same_seed(fresh, old):
+    resumed(fresh, old, without=["generator"])
+    fresh.generator = torch.Generator().manual_seed(old.generator.initial_seed())
+    return fresh
+
+
+@wrong("6.7", "Both runs hold the same weights")
+def two_names_for_the_weights(fresh, old):
+    return resumed(fresh, old, shared=["weights"])
+
+
+@wrong("6.7", "Both runs hold the same weights")
+def a_detached_view(fresh, old):
+    resumed(fresh, old, shared=["momentum"])
+    fresh.weights = old.weights.detach()
+    return fresh
+
+
+@wrong("6.7", "Both runs hold the same momentum")
+def two_names_for_the_momentum(fresh, old):
+    return resumed(fresh, old, shared=["momentum"])
+
+
+@wrong("6.7", "Both runs hold the same generator")
+def one_generator_for_both(fresh, old):
+    return resumed(fresh, old, shared=["generator"])
+
+
+@wrong("6.7", "Both runs hold the same weights")
+def all_attributes_at_once(fresh, old):
+    fresh.__dict__.update(old.__dict__)
+    return fresh
+
+
+@wrong("6.7", "is a `return` missing?")
+def forgets_to_return(fresh, old):
+    resumed(fresh, old)
+
+
+@wrong("6.7", "Return `fresh` itself")
+def the_old_one(fresh, old):
+    return old
+
+
+@wrong("6.7", "The old run was changed")
+def the_wrong_direction(fresh, old):
+    resumed(old, fresh)
+    return fresh
+
+
+@wrong("6.7", "The step is missing")
+def one_step_too_far(fresh, old):
+    resumed(fresh, old)
+    fresh.step += 1
+    return fresh

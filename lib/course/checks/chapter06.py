@@ -1,5 +1,7 @@
 """The checks of chapter 06, pretraining."""
 
+import contextlib
+import copy
 import math
 
 import torch
@@ -493,3 +495,382 @@ def train_step(probe: Probe) -> None:
     probe.holds("two parts of one size")
     check_step(probe, [one, torch.tensor([[3, 0], [2, 2]]), torch.tensor([[1, 3, 0]])], 0.5)
     probe.holds("parts of different sizes: every target counts the same")
+
+
+# --- 6.5 -----------------------------------------------------------------------------------------
+
+
+class Weighing(nn.Module):
+    """A model whose loss is known; with dropout, and with a memory of how it was called."""
+
+    __name__ = "model"
+
+    def __init__(self, V: int = 5, training: bool = True):
+        super().__init__()
+        self.table = nn.Embedding(V, V)
+        scores = torch.randn(V, V, generator=torch.Generator().manual_seed(0))
+        self.table.weight.data = 2 * scores
+        self.dropout = nn.Dropout(0.5)
+        self.with_gradients = False
+        self.train(training)
+
+    def forward(self, x):
+        self.with_gradients |= torch.is_grad_enabled()
+        return self.dropout(self.table(x))
+
+    def __deepcopy__(self, memo):
+        return self  # so that the check sees what was done to it
+
+
+def nats(model, batches, reduction="sum", ignore=-100):
+    """The loss of each batch, in nats."""
+    was = model.training
+    model.eval()
+    with torch.no_grad():
+        losses = [
+            F.cross_entropy(
+                model(x).flatten(0, 1), y.flatten(), reduction=reduction, ignore_index=ignore
+            ).item()
+            for x, y in batches
+        ]
+    model.train(was)
+    return losses
+
+
+def targets(batches, padding=False):
+    return [y.numel() if padding else int((y != -100).sum()) for _, y in batches]
+
+
+def with_padding(model, batches, n):
+    """Padding taken for the last id of the vocabulary, as indexing with -100 cannot be."""
+    return sum(nats(model, [(x, y.clamp(min=0)) for x, y in batches])) / math.log(2) / n
+
+
+BITS_MISTAKES = {
+    "The result is in nats. A bit is ln 2 nats.": lambda m, b, n: sum(nats(m, b)) / n,
+    "You multiplied by ln 2 where you should divide: a bit is smaller than a nat, so there are "
+    "more of them.": lambda m, b, n: sum(nats(m, b)) * math.log(2) / n,
+    "That is bits per token: divide by the number of characters, `n_characters`.": (
+        lambda m, b, n: sum(nats(m, b)) / math.log(2) / sum(targets(b))
+    ),
+    "You took the mean of the batches' means. A batch with few targets counts as much as a full "
+    "one then: add up over all targets.": (
+        lambda m, b, n: sum(nats(m, b, "mean")) / len(b) * sum(targets(b)) / math.log(2) / n
+    ),
+    "You added up the batches' mean losses; each is to be multiplied by its number of targets, or "
+    "added up with reduction='sum'.": (lambda m, b, n: sum(nats(m, b, "mean")) / math.log(2) / n),
+    "Each batch's mean was multiplied by the number of all its places; padding has no loss.": (
+        lambda m, b, n: (
+            sum(v * k for v, k in zip(nats(m, b, "mean"), targets(b, padding=True), strict=True))
+            / math.log(2)
+            / n
+        )
+    ),
+    "Padding has a share in your sum: targets of -100 are no id, they are to be left out.": (
+        with_padding
+    ),
+    "That is the total of all bits; divide by `n_characters`.": (
+        lambda m, b, n: sum(nats(m, b)) / math.log(2)
+    ),
+    "Only the first batch is in your sum.": lambda m, b, n: sum(nats(m, b[:1])) / math.log(2) / n,
+    "Only the last batch is in your sum.": lambda m, b, n: sum(nats(m, b[-1:])) / math.log(2) / n,
+    "The targets are moved once more: `y` is one place later than `x` already.": (
+        lambda m, b, n: sum(nats(m, [(x[:, :-1], y[:, 1:]) for x, y in b])) / math.log(2) / n
+    ),
+    "The result is a perplexity; the logarithm is wanted.": (
+        lambda m, b, n: math.exp(sum(nats(m, b)) / sum(targets(b)))
+    ),
+    "The sign is wrong: a loss is minus the logarithm of a probability.": (
+        lambda m, b, n: -sum(nats(m, b)) / math.log(2) / n
+    ),
+}
+
+
+def check_bits(probe: Probe, batches: list, n: int, training: bool) -> None:
+    """One text: its bits per character, and what was done to the model."""
+    model, undisturbed = Weighing(training=training), torch.get_rng_state()
+    expected = sum(nats(model, batches)) / math.log(2) / n
+    got = probe.call(model, batches, n)
+    example = probe.describe(model, batches, n)
+    got = got.item() if isinstance(got, torch.Tensor) and got.ndim == 0 else got
+    drawn = not torch.equal(undisturbed, torch.get_rng_state())
+    probe.require(
+        not drawn,
+        "Dropout was on while you measured: put the model into evaluation mode, `model.eval()`, "
+        "whichever mode it comes in.",
+        probe.last,
+    )
+    wrong = {text: (lambda f=f: f(model, batches, n)) for text, f in BITS_MISTAKES.items()}
+    probe.expect(got, expected, wrong, example, 1e-5)
+    probe.require(
+        model.training is training,
+        "The value is right, but the model came in "
+        + ("training" if training else "evaluation")
+        + " mode and has another one now. Note `model.training` first, and restore it.",
+        example,
+    )
+    probe.require(
+        not model.with_gradients,
+        "The value is right, but PyTorch kept all activations for a backward pass: compute the "
+        "loss under `torch.no_grad()`.",
+        example,
+    )
+
+
+@exercise("6.5", "Bits per character")
+def bits_per_character(probe: Probe) -> None:
+    def pair(x, y):
+        return torch.tensor(x), torch.tensor(y)
+
+    one = pair([[0, 1, 2]], [[1, 2, 4]])
+    check_bits(probe, [one], 7, training=False)
+    probe.holds("one batch: all bits over all characters")
+    check_bits(probe, [one], 7, training=True)
+    probe.holds("dropout is off, the mode comes back, nothing is kept for a backward pass")
+    padded = pair([[3, 0, 0], [2, 2, 1]], [[1, -100, -100], [2, 1, 0]])
+    check_bits(probe, [padded], 11, training=True)
+    probe.holds("padding does not count")
+    short = pair([[4, 1]], [[1, 3]])
+    check_bits(probe, [one, padded, short], 20, training=True)
+    probe.holds("batches of different sizes: every target counts the same")
+
+
+# --- 6.6 -----------------------------------------------------------------------------------------
+
+
+class PowerCut(BaseException):
+    """Ends a program as a power cut does: no `except Exception` is reached."""
+
+
+class Disk:
+    """Files in memory; the power goes before call number `cut`, or the disk is full at a write."""
+
+    __name__ = "disk"
+
+    def __init__(self, files: dict, cut: int | None = None, room: int | None = None):
+        self.files, self.safe = dict(files), set(files)
+        self.cut, self.room, self.calls, self.log = cut, room, 0, []
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def count(self, what: str) -> None:
+        if self.cut is not None and self.calls >= self.cut:
+            raise PowerCut
+        self.calls += 1
+        self.log.append(what)
+
+    def need(self, name: str) -> None:
+        if name not in self.files:
+            raise FileNotFoundError(f"there is no file {name!r} on the disk")
+
+    def write(self, name: str, data: bytes) -> None:
+        self.count(f"write({name!r})")
+        fits = data if self.room is None else data[: self.room]
+        self.files[name] = fits
+        self.safe.discard(name)
+        if len(fits) < len(data):
+            raise OSError(28, "No space left on device")
+
+    def flush(self, name: str) -> None:
+        self.count(f"flush({name!r})")
+        self.need(name)
+        self.safe.add(name)
+
+    def rename(self, old: str, new: str) -> None:
+        self.count(f"rename({old!r}, {new!r})")
+        self.need(old)
+        self.files[new] = self.files.pop(old)
+        (self.safe.add if old in self.safe else self.safe.discard)(new)
+        self.safe.discard(old)
+
+    def delete(self, name: str) -> None:
+        self.count(f"delete({name!r})")
+        self.need(name)
+        del self.files[name]
+        self.safe.discard(name)
+
+    def after_power_cut(self) -> dict:
+        return {n: d if n in self.safe else d[: len(d) // 2] for n, d in self.files.items()}
+
+
+def told(disk: Disk, end: str, found: object) -> str:
+    """The calls so far, and what is on the disk then."""
+    lines = ["before: 'model' holds b'old weights'", *disk.log, end]
+    return "\n".join([*lines, f"afterwards 'model' holds {found!r}"])
+
+
+def cut_power(probe: Probe, cut: int, old: bytes, new: bytes) -> None:
+    """Run the answer until call number `cut`; the file must be whole then."""
+    disk = Disk({"model": old}, cut=cut)
+    with contextlib.suppress(PowerCut):
+        probe.answer(disk, "model", new)
+    found = disk.after_power_cut().get("model")
+    done, shown = disk.log[-1] if disk.log else "", told(disk, "the power is cut", found)
+    if found is None:
+        probe.require(
+            False,
+            "There is a moment at which no file of that name exists. A rename replaces the old "
+            "file by itself: neither delete it nor move it away first.",
+            shown,
+        )
+    if done.startswith("rename") and found not in (old, new):
+        probe.require(
+            False,
+            "The new content was renamed before it was flushed: after the power cut the name "
+            "belongs to half a file. Flush first, then rename.",
+            shown,
+        )
+    probe.require(
+        found in (old, new),
+        "You write over the old content, which is lost as soon as the writing begins. Write under "
+        "another name first.",
+        shown,
+    )
+
+
+def fill_disk(probe: Probe, room: int, old: bytes, new: bytes) -> None:
+    """The disk is full in the middle of a write."""
+    disk, raised = Disk({"model": old}, room=room), False
+    try:
+        probe.answer(disk, "model", new)
+    except Exception as error:
+        raised = getattr(error, "errno", None) == 28
+    shown = told(disk, "the disk was full in a write", disk.files.get("model"))
+    probe.require(
+        disk.files.get("model") == old,
+        "On a full disk the old content is gone. Delete what you were writing, not what was there.",
+        shown,
+    )
+    probe.require(
+        set(disk.files) == {"model"},
+        "On a full disk half a file stays behind and keeps the disk full: delete it in `except "
+        "OSError`, then `raise`.",
+        shown + f"\nand the disk holds {sorted(disk.files)}",
+    )
+    probe.require(
+        raised,
+        "The disk was full, and the caller hears nothing of it: the run goes on without its "
+        "checkpoint. Clean up, then `raise` the error again.",
+        shown,
+    )
+
+
+@exercise("6.6", "All or nothing")
+def replace_file(probe: Probe) -> None:
+    old, new = b"old weights", b"new weights, longer"
+    disk = Disk({"model": old})
+    probe.call(disk, "model", new)
+    shown = told(disk, "", disk.files.get("model"))
+    probe.require(
+        disk.files.get("model") == new,
+        "When nothing goes wrong, the file should hold the new content; is a rename missing?",
+        shown,
+    )
+    probe.require(
+        set(disk.files) == {"model"},
+        "When nothing goes wrong, no other file should be left.",
+        shown + f"\nand the disk holds {sorted(disk.files)}",
+    )
+    probe.holds("without a mishap the new content is there")
+    for cut in range(1, disk.calls + 1):
+        cut_power(probe, cut, old, new)
+    probe.require(
+        disk.after_power_cut()["model"] == new,
+        "Your function has returned, and the new content is still not safe: flush it, before the "
+        "rename.",
+        told(disk, "the power is cut", disk.after_power_cut()["model"]),
+    )
+    probe.holds("a power cut after any of the calls leaves the old content or the new")
+    for room in (0, 5):
+        fill_disk(probe, room, old, new)
+    probe.holds("a full disk leaves the old content, nothing else, and the error")
+    fresh = Disk({})
+    probe.call(fresh, "model", new)
+    probe.require(
+        fresh.files == {"model": new},
+        "The first time there is no old content yet; that should work too.",
+        f"on an empty disk\n{fresh.log}\nleaves {fresh.files}",
+    )
+    probe.holds("the first time works too")
+
+
+# --- 6.7 -----------------------------------------------------------------------------------------
+
+
+class SmallRun:
+    """The run of the exercise, as the chapter has it."""
+
+    def __init__(self, seed):
+        self.generator = torch.Generator().manual_seed(seed)
+        self.weights = torch.randn(3, generator=self.generator)
+        self.momentum = torch.zeros(3)
+        self.step, self.position = 0, 5 * seed
+
+    def take_step(self):
+        x = torch.tensor([1.0, 2.0, 3.0]).roll(self.position)
+        kept = torch.rand(3, generator=self.generator) > 0.25
+        loss = ((self.weights * x * kept).sum() - 1) ** 2
+        gradient = 2 * ((self.weights * x * kept).sum() - 1) * x * kept
+        self.momentum.mul_(0.9).add_(gradient)
+        self.weights.sub_(0.01 / (1 + self.step) * self.momentum)
+        self.step, self.position = self.step + 1, self.position + 1
+        return loss.item()
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+PARTS = {
+    "weights": "The weights are not those of the old run.",
+    "momentum": "The momentum is missing: the optimizer's running mean decides the next steps as "
+    "much as the gradient does.",
+    "step": "The step is missing: the schedule would begin anew, and with it the learning rate.",
+    "position": "The position in the data is missing: the fresh run would see other data next.",
+    "generator": "The generator's state is missing: dropout would draw other numbers.",
+}
+
+
+def state_of_part(run, name):
+    value = getattr(run, name)
+    return value.get_state() if name == "generator" else value
+
+
+@exercise("6.7", "What a resume forgets")
+def continue_from(probe: Probe) -> None:
+    def pair(n_steps):
+        old, fresh = SmallRun(seed=1), SmallRun(seed=2)
+        for _ in range(n_steps):
+            old.take_step()
+        return fresh, old
+
+    for n_steps in (4, 5):
+        fresh, old = pair(n_steps)
+        before = {name: copy.deepcopy(state_of_part(old, name)) for name in PARTS}
+        got = probe.call(fresh, old)
+        example = f"old has taken {n_steps} steps; fresh has another seed and has taken none"
+        probe.require(got is not None, "Return the fresh run: is a `return` missing?", example)
+        probe.require(
+            got is fresh,
+            "Return `fresh` itself, brought to where `old` stands, and no other run.",
+            example,
+        )
+        for name, missing in PARTS.items():
+            same_now = same(state_of_part(old, name), before[name], 0.0)
+            probe.require(same_now, f"The old run was changed: its {name} is another now.", example)
+            same_there = same(state_of_part(got, name), before[name], 0.0)
+            probe.require(same_there, missing, f"{example}\nafterwards `{name}` differs")
+        for name in ("weights", "momentum", "generator"):
+            shared = getattr(got, name) is getattr(old, name)
+            if name != "generator":
+                shared |= getattr(got, name).data_ptr() == getattr(old, name).data_ptr()
+            probe.require(
+                not shared,
+                f"Both runs hold the same {name} object: a step of one changes it for the other. "
+                "Copy the content.",
+                example,
+            )
+        losses = [[run.take_step() for _ in range(6)] for run in (got, old)]
+        probe.expect(losses[0], losses[1], {}, f"{example}\nlosses of the next six steps", 0.0)
+    probe.holds("the five things that a later step reads are those of the old run")
+    probe.holds("both go on alike, and neither disturbs the other")
