@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -273,30 +274,55 @@ def check_run(model: nn.Module, optimizers, schedules, validation, evaluate_ever
         raise ValueError("there is nothing to evaluate on; pass validation, a list of (x, y)")
 
 
-def begin(folder, resume: bool, load: Callable, schedules: Sequence, settings: dict) -> dict:
-    """Where a run begins: at step 0, or where the newest good checkpoint stands, now loaded."""
-    if resume and folder is None:
-        raise ValueError("there is nothing to resume from; pass the folder of checkpoints")
-    if folder is None or not checkpoints(folder):
-        return {"step": 0, "tokens": 0, "seconds": 0.0}
-    if not resume:
-        raise ValueError(
-            f"{folder} has checkpoints of a run; pass resume=True to go on with it, or choose "
-            "another folder"
-        )
-    saved = newest(folder, load)["progress"]
-    rates = rates_at(saved["step"] - 1, schedules)
-    check_same(saved["settings"], settings | {"rates": rates}, folder)
-    return saved
-
-
 def due(step: int, every: int, n_steps: int) -> bool:
     """Whether it is time for what is done every so many steps (0: never), and at the end."""
     return every > 0 and (step % every == 0 or step == n_steps)
 
 
+@dataclass
+class Saver:
+    """Saves a run when it is due, and finds where a run that was cut goes on."""
+
+    folder: str | os.PathLike | None  # of the checkpoints; None: nothing is saved
+    every: int  # steps between two checkpoints
+    keep: int  # checkpoints
+    n_steps: int
+    state: tuple  # model, optimizers, batches, tokenizer
+    settings: dict  # what must be the same when the run goes on
+    schedules: list  # also, but only their rates at the step where it was cut
+
+    def settings_at(self, step: int) -> dict:
+        return self.settings | {"rates": rates_at(step, self.schedules)}
+
+    def begin(self, resume: bool) -> dict:
+        """Step 0, or where the newest good checkpoint stands, which is loaded."""
+        if resume and self.folder is None:
+            raise ValueError("there is nothing to resume from; pass the folder of checkpoints")
+        if self.folder is None or not checkpoints(self.folder):
+            return {"step": 0, "tokens": 0, "seconds": 0.0}
+        if not resume:
+            raise ValueError(
+                f"{self.folder} has checkpoints of a run; pass resume=True to go on with it, or "
+                "choose another folder"
+            )
+        here = newest(self.folder, lambda path: load_checkpoint(path, *self.state))["progress"]
+        check_same(here["settings"], self.settings_at(here["step"] - 1), self.folder)
+        return here
+
+    def save(self, record: dict, parts: Sequence) -> None:
+        """Save if it is due, and if the weights give a finite loss on the batches just learned."""
+        step = record["step"]
+        if self.folder is None or not due(step, self.every, self.n_steps):
+            return
+        if not math.isfinite(loss := evaluate(self.state[0], parts)):
+            what = f"it made the loss of its own batches {loss}, so nothing was saved"
+            raise NonFinite(what, step, parts)
+        progress = record | {"settings": self.settings_at(step - 1)}
+        save_checkpoint(self.folder, step, *self.state, progress, self.keep)
+
+
 def follow(
-    steps: Iterator, here: dict, look: Callable, save: Callable, reporters: Sequence, folder
+    steps: Iterator, here: dict, look: Callable, saver: Saver, reporters: Sequence
 ) -> list[dict]:
     """Take the steps; after each, look at the model, report, and save, when it is time."""
     records, sums = [], {name: here[name] for name in ("tokens", "seconds")}
@@ -307,9 +333,9 @@ def follow(
             for reporter in reporters:
                 reporter.step(record)
             records.append(record)
-            save(record, parts)  # last, so that all random numbers drawn so far are behind it
+            saver.save(record, parts)  # last: random numbers that a reporter drew are behind it
     except NonFinite as error:
-        if folder is not None and (good := checkpoints(folder)):
+        if saver.folder is not None and (good := checkpoints(saver.folder)):
             error.args = (f"{error} The last good checkpoint is {good[-1]}.",)
         raise
     finally:
@@ -348,23 +374,15 @@ def train(
     check_run(model, optimizers, schedules, validation, evaluate_every)
     state = (model, optimizers, batches, tokenizer)
     settings = {"accumulate": accumulate, "max_norm": max_norm}
-    here = begin(folder, resume, lambda path: load_checkpoint(path, *state), schedules, settings)
+    saver = Saver(folder, save_every or n_steps, keep, n_steps, state, settings, schedules)
+    here = saver.begin(resume)
+    steps = range(here["step"], n_steps)
+    loop = training_steps(model, batches, optimizers, schedules, steps, accumulate, max_norm)
 
     def look(step: int) -> dict:
         now = due(step, evaluate_every, n_steps)
         return {"validation": evaluate(model, validation)} if now else {}
 
-    def save(record: dict, parts: Sequence) -> None:
-        if folder is not None and due(record["step"], save_every or n_steps, n_steps):
-            if not math.isfinite(loss := evaluate(model, parts)):
-                what = f"it made the loss of its own batches {loss}, so nothing was saved"
-                raise NonFinite(what, record["step"], parts)
-            rates = {"rates": rates_at(record["step"] - 1, schedules)}
-            progress = record | {"settings": settings | rates}
-            save_checkpoint(folder, record["step"], *state, progress, keep)
-
     for reporter in reporters:
         reporter.start(here["step"], n_steps)
-    steps = range(here["step"], n_steps)
-    loop = training_steps(model, batches, optimizers, schedules, steps, accumulate, max_norm)
-    return follow(loop, here, look, save, reporters, folder)
+    return follow(loop, here, look, saver, reporters)
