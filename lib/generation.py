@@ -145,7 +145,7 @@ class Sampler:
         check_number("repetition_penalty", self.repetition_penalty, 1e-9, math.inf, remedy)
 
     def logits(self, logits: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (B, V) after all steps; what may not be drawn has -inf. seen (B, V): see above."""
+        """Logits (B, V) after all steps, -inf for what is cut; seen as in `penalise_repetition`."""
         if self.repetition_penalty != 1 and seen is not None:
             logits = penalise_repetition(logits, seen, self.repetition_penalty)
         if self.temperature == 0:
