@@ -14,7 +14,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -225,13 +225,13 @@ def restore_random_states(states: Mapping) -> None:
 
 def describe_run(model: nn.Module, optimizers: Sequence, tokenizer: Tokenizer | None) -> dict:
     """What must be the same for a run to go on, as JSON can hold it."""
-    config = asdict(model.config) if hasattr(model, "config") else {}
+    config = getattr(model, "config", None)
     kinds = [
         f"{type(o).__name__} of {' + '.join(str(len(g['params'])) for g in o.param_groups)} tensors"
         for o in optimizers
     ]
     facts = {"model": type(model).__name__, "tokenizer": hash_of(tokenizer)}
-    return facts | {"optimizers": kinds or None} | config
+    return facts | {"optimizers": kinds or None} | (asdict(config) if is_dataclass(config) else {})
 
 
 def parameter_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:

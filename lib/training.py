@@ -173,7 +173,8 @@ class NonFinite(RuntimeError):
         which = f"batch {first}" if first == last else f"batches {first} to {last}"
         super().__init__(
             f"step {step} ({which}, counted from 0): {what}. Look at the batches (`.parts` of this "
-            "error); then go on with a lower learning rate, a longer warm-up or a lower max_norm."
+            "error); then begin a run in another folder from the last good weights, with a lower "
+            "learning rate, a longer warm-up or a lower max_norm."
         )
         self.step, self.parts = step, parts
 

@@ -10,13 +10,16 @@ import types
 from dataclasses import replace
 from functools import partial
 
+import IPython
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lib import checkpoint
-from lib.checkpoint import checkpoints, latest_checkpoint
+from lib.checkpoint import checkpoints, latest_checkpoint, load_checkpoint
+from lib.course.figures import LiveCurve
 from lib.course.notebooks import ROOT
 from lib.data import Batches, Shard, write_shard
 from lib.model import GPT, GPTConfig
@@ -348,7 +351,7 @@ def test_a_loss_that_is_no_number_stops_says_where_and_keeps_the_last_good_state
     assert (
         "step 5 (batch 4, counted from 0): the loss is nan; the weights were not moved" in message
     )
-    assert "lower learning rate" in message
+    assert "begin a run in another folder from the last good weights, with a lower" in message
     assert f"The last good checkpoint is {tmp_path / 'step-00000004'}." in message
     assert caught.value.step == 5
     assert same(weights_of(cut), weights_of(model))
@@ -671,3 +674,35 @@ def test_without_tensorboard_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ValueError, match="pip install tensorboard`, or use JsonLog"):
         TensorBoard(tmp_path)
+
+
+def test_the_last_good_weights_can_begin_another_run_with_a_lower_rate(tmp_path):
+    """What the message of `NonFinite` advises."""
+    start(tmp_path / "first", 3, schedule=lambda step: 1e-2)
+    model, batches = build(seed=4), Rows()
+    optimizers = [AdamW(model.parameters())]
+    load_checkpoint(latest_checkpoint(tmp_path / "first"), model, optimizers, batches)
+    options = {"folder": tmp_path / "second"}
+    records = train(model, batches, optimizers, lambda step: 1e-3, 2, **options)
+    assert batches.step == 5 and [r["lr"] for r in records] == [1e-3, 1e-3]
+
+
+def test_a_live_curve_is_drawn_anew_in_its_place(monkeypatch):
+    plt.switch_backend("Agg")
+    shown = []
+
+    class Handle:
+        def update(self, figure):
+            loss, validation = (line.get_xdata() for line in figure.axes[0].lines)
+            shown.append((list(loss), list(validation)))
+
+    monkeypatch.setattr(IPython, "get_ipython", lambda: object())
+    monkeypatch.setattr(IPython.display, "display", lambda figure, display_id: Handle())
+    options = {"validation": UNEQUAL, "evaluate_every": 2, "reporters": [LiveCurve(every=0.0)]}
+    start(None, 3, **options)
+    assert shown[-1] == ([1, 2, 3], [2, 3]) and len(shown) >= 2
+
+
+def test_without_a_notebook_a_live_curve_names_the_remedy():
+    with pytest.raises(ValueError, match=r"needs a notebook; in a terminal, report with Lines\(\)"):
+        start(None, 1, reporters=[LiveCurve()])
