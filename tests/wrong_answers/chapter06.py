@@ -483,6 +483,16 @@ def reports_the_mean_of_means(model, parts, optimizer):
     return reported
 
 
+@wrong("6.4", "all parts wait for one `backward`")
+def one_backward_at_the_end(model, parts, optimizer):
+    optimizer.zero_grad()
+    n = sum(map(n_targets, parts))
+    loss = sum(loss_of(model, ids, "sum") for ids in parts) / n
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
 @wrong("6.4", "a `return` missing")
 def returns_nothing(model, parts, optimizer):
     optimizer.zero_grad()

@@ -348,9 +348,16 @@ class Pair(nn.Module):
         with torch.no_grad():
             self.table.weight.copy_(torch.arange(16.0).view(4, 4).sin())
         self.table.weight.grad = torch.full((4, 4), old_gradient)
+        self.waiting = self.most_waiting = 0  # forward passes whose backward pass is due
+        self.table.weight.register_hook(self.note_backward)
         self.__name__ = "model"
 
+    def note_backward(self, gradient):
+        self.waiting = 0
+
     def forward(self, ids):
+        self.waiting += torch.is_grad_enabled()
+        self.most_waiting = max(self.most_waiting, self.waiting)
         return self.table(ids)
 
     def __deepcopy__(self, memo):
@@ -433,8 +440,11 @@ STEP_MISTAKES = {
 }
 
 
-def check_step(probe: Probe, parts: list, old: float) -> None:
-    """Let the answer take one step on fresh weights and compare what became of them."""
+def check_step(probe: Probe, parts: list, old: float) -> int:
+    """Let the answer take one step on fresh weights and compare what became of them.
+
+    Returns how many forward passes at most were waiting for their backward pass.
+    """
     model = Pair(old)
     optimizer = Counting(model.parameters())
     got = probe.call(model, parts, optimizer)
@@ -482,6 +492,7 @@ def check_step(probe: Probe, parts: list, old: float) -> None:
         ),
     }
     probe.expect(got, loss, reports, called, 1e-5)
+    return model.most_waiting
 
 
 @exercise("6.4", "Many parts, one step")
@@ -493,8 +504,15 @@ def train_step(probe: Probe) -> None:
     probe.holds("gradients of an earlier step have no effect")
     check_step(probe, [one, torch.tensor([[3, 0, 3, 2]])], 0.5)
     probe.holds("two parts of one size")
-    check_step(probe, [one, torch.tensor([[3, 0], [2, 2]]), torch.tensor([[1, 3, 0]])], 0.5)
-    probe.holds("parts of different sizes: every target counts the same")
+    unequal = [one, torch.tensor([[3, 0], [2, 2]]), torch.tensor([[1, 3, 0]])]
+    waiting = check_step(probe, unequal, 0.5)
+    probe.require(
+        waiting < 2,
+        "Loss and step are right, but all parts wait for one `backward` at the end, and their "
+        "activations with them. Call `backward` after each part: gradients add up.",
+        probe.last,
+    )
+    probe.holds("parts of different sizes: every target counts the same, one part at a time")
 
 
 # --- 6.5 -----------------------------------------------------------------------------------------
