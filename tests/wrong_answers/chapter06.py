@@ -69,6 +69,11 @@ def the_parameters_themselves(model):
     return [w for w in model.parameters() if w.ndim >= 2]
 
 
+@wrong("6.1", "A long vector is in your list")
+def the_large_ones(model):
+    return [name for name, w in model.named_parameters() if w.numel() > 4 and w.requires_grad]
+
+
 # --- 6.2 One step of AdamW -----------------------------------------------------------------------
 
 
@@ -201,6 +206,28 @@ def without_momentum(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
     return w * (1 - lr * decay) - lr * g / (v.sqrt() + eps), mean, square
 
 
+@wrong("6.2", "the factor is 1 − lr · decay")
+def decay_by_a_constant(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
+    mean, square = means(g, mean, square, beta1, beta2)
+    m, v = corrected(mean, square, step, beta1, beta2)
+    return w - lr * (m / (v.sqrt() + eps) + decay), mean, square
+
+
+@wrong("6.2", "the step is an exponent")
+def beta_times_the_step(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
+    mean, square = means(g, mean, square, beta1, beta2)
+    m, v = mean / (1 - beta1 * step), square / (1 - beta2 * step)
+    return w * (1 - lr * decay) - lr * m / (v.sqrt() + eps), mean, square
+
+
+@wrong("6.2", "eps is divided by the correction too")
+def eps_corrected(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
+    mean, square = means(g, mean, square, beta1, beta2)
+    m = mean / (1 - beta1**step)
+    root = (square.sqrt() + eps) / math.sqrt(1 - beta2**step)
+    return w * (1 - lr * decay) - lr * m / root, mean, square
+
+
 @wrong("6.2", "Return three things")
 def only_the_weights(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
     return plain_adam(w, g, mean, square, step, lr, beta1, beta2, eps, decay)[0]
@@ -300,6 +327,12 @@ def no_plateau(step, n_steps, peak, warmup, decay):
 @warm
 def progress_of_the_run(step, n_steps, peak, warmup, decay):
     return peak if step < n_steps - decay else peak * (1 - math.sqrt(step / n_steps))
+
+
+@wrong("6.3", "the square of what is left")
+@warm
+def square_of_what_is_left(step, n_steps, peak, warmup, decay):
+    return peak * min(1, (n_steps - step) / decay) ** 2
 
 
 @wrong("6.3", "There is no descent")
@@ -452,6 +485,46 @@ def a_step_after_every_part(model, parts, optimizer):
         optimizer.step()
         total += loss.item()
     return total / len(parts)
+
+
+def with_loss(loss_of_part):
+    """A step that is right but for the loss of a part."""
+
+    def answer(model, parts, optimizer):
+        optimizer.zero_grad()
+        n, total = sum(map(n_targets, parts)), 0.0
+        for ids in parts:
+            loss = loss_of_part(model, ids) / n
+            loss.backward()
+            total += loss.item()
+        optimizer.step()
+        return total
+
+    answer.__name__ = loss_of_part.__name__
+    return answer
+
+
+@wrong("6.4", "Inputs and targets are exchanged")
+@with_loss
+def backwards_in_time(model, ids):
+    logits = model(ids[:, 1:]).flatten(0, 1)
+    return F.cross_entropy(logits, ids[:, :-1].flatten(), reduction="sum")
+
+
+@wrong("6.4", "does the softmax itself")
+@with_loss
+def softmax_twice(model, ids):
+    probabilities = model(ids[:, :-1]).softmax(-1).flatten(0, 1)
+    return F.cross_entropy(probabilities, ids[:, 1:].flatten(), reduction="sum")
+
+
+@wrong("6.4", "The rows were joined to one long row")
+def one_long_row(model, parts, optimizer):
+    optimizer.zero_grad()
+    loss = loss_of(model, torch.cat([ids.flatten() for ids in parts])[None])
+    loss.backward()
+    optimizer.step()
+    return loss.item()
 
 
 @wrong("6.4", "No step was taken")

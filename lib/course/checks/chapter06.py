@@ -22,7 +22,7 @@ class Small(nn.Module):
         self.ln = nn.LayerNorm(4)
         self.middle = nn.Linear(4, 4)
         self.filter = nn.Conv1d(4, 4, 2, bias=False)
-        self.gain = nn.Parameter(torch.ones(4))
+        self.gain = nn.Parameter(torch.ones(64))
         self.last = nn.Linear(4, 5, bias=False)
         self.middle.weight.requires_grad_(not frozen)
         if tied:
@@ -55,6 +55,9 @@ DECAY_MISTAKES = {
     ),
     "Only matrices of exactly two dimensions are in your list; a filter with three decays too.": (
         lambda m: [n for n, w in named(m) if w.ndim == 2 and w.requires_grad]
+    ),
+    "A long vector is in your list: what counts are the dimensions of a parameter, not its size.": (
+        lambda m: [n for n, w in named(m) if w.numel() > 5 and w.requires_grad]
     ),
     "The embedding is missing: by the rule of this exercise everything with two or more dimensions "
     "decays.": lambda m: [
@@ -133,12 +136,16 @@ def adamw(
     t = {"from 0": step - 1, "one more": step + 1, "no power": 1}.get(variant, step)
     m = mean / (1 - beta1**t) if correct[0] else mean
     v = square / (1 - beta2**t) if correct[1] else square
+    if variant == "times t":
+        m, v = mean / (1 - beta1 * t), square / (1 - beta2 * t)
     if variant == "corrected is kept":
         mean, square = m, v
     m = g if variant == "no mean" else m
     root = v.sqrt() + eps
     if variant == "eps inside":
         root = (v + eps).sqrt()
+    if variant == "eps corrected":
+        root = (square.sqrt() + eps) / math.sqrt(1 - beta2**t)
     if variant == "no root":
         root = v + eps
     if variant == "no eps":
@@ -148,6 +155,8 @@ def adamw(
         return old * (1 - decay) - change, mean, square
     if variant in ("L2", "L2 in the mean", "no decay"):
         return old - change, mean, square
+    if variant == "decay by a constant":
+        return old - lr * decay - change, mean, square
     if variant == "decay afterwards":
         return (old - change) * (1 - lr * decay), mean, square
     if variant == "decay grows":
@@ -186,6 +195,9 @@ ADAMW_MISTAKES = {
     ),
     "You took the step first and shrank the result. Shrink the weights that came in, then take the "
     "step.": variant("decay afterwards"),
+    "Your decay takes the same from every weight, not a share: the factor is 1 − lr · decay.": (
+        variant("decay by a constant")
+    ),
     "Your decay makes the weights grow: the factor is 1 − lr · decay.": variant("decay grows"),
     "The decay was applied to the change instead of the weights.": variant("decay of the change"),
     "You go uphill: the change is subtracted.": variant("climbs"),
@@ -208,6 +220,9 @@ ADAMW_MISTAKES = {
     "Steps count from 1 here: the first step divides by 1 − β, not by 0.": variant("from 0"),
     "The correction is that of the step after this one: steps count from 1, and this is step "
     "`step`.": variant("one more"),
+    "In 1 − βᵗ the step is an exponent; you multiplied β by it.": variant("times t"),
+    "eps is divided by the correction too: first correct the mean square, then take the root, then "
+    "add eps.": variant("eps corrected"),
     "The correction always divides by 1 − β; it fades with the steps: 1 − βᵗ.": (
         variant("no power")
     ),
@@ -225,7 +240,7 @@ def adamw_step(probe: Probe) -> None:
         probe.compare(args, adamw(*args), ADAMW_MISTAKES, 1e-7)
 
     start = [torch.tensor(v, dtype=torch.float64) for v in ([1.0, 1.0], [2.0, -0.5], [0.0, 0.0])]
-    args = (*start, start[2], 1, 0.1, 0.5, 0.75, 1e-8, 0.0)
+    args = (*start, start[2], 1, 0.1, 0.5, 0.9, 1e-8, 0.0)
     got = probe.call(*args)
     probe.require(isinstance(got, (tuple, list)) and len(got) == 3, THREE, probe.last)
     wrong = {text: (lambda f=f: f(*args)[0]) for text, f in ADAMW_MISTAKES.items()}
@@ -236,7 +251,7 @@ def adamw_step(probe: Probe) -> None:
     probe.holds("means of the gradient and of its square, corrected for their start at 0")
     compare([1.0, -2.0], [1.0, -3.0], [1.0, 0.5], [2.0, 0.5], 3, 0.1, 0.5, 0.9, 1e-8, 0.5)
     probe.holds("the decay shrinks the weights and leaves the means alone")
-    compare([1.0, 2.0], [0.0, 1e-3], [0.0, 0.0], [0.0, 0.0], 1, 0.1, 0.5, 0.75, 1e-2, 0.0)
+    compare([1.0, 2.0], [0.0, 1e-3], [0.0, 0.0], [0.0, 0.0], 1, 0.1, 0.5, 0.9, 1e-2, 0.0)
     compare([[1.0, 2.0]], [[0.3, 4.0]], [[0.1, 2.0]], [[0.2, 9.0]], 3, 0.01, 0.9, 0.999, 1e-8, 0.1)
     probe.holds("eps stands beside the root, and any shape will do")
 
@@ -271,6 +286,7 @@ def cooldown(step, n_steps, peak, warmup, decay, *, rise="right", fall="right"):
         "root of the rest": math.sqrt(1 - progress),
         "upwards": math.sqrt(progress),
         "square": 1 - progress**2,
+        "square of the rest": (1 - progress) ** 2,
         "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
         "no descent": 1.0,
     }
@@ -307,6 +323,9 @@ COOLDOWN_MISTAKES = {
     "and flattens.": falls("root of the rest"),
     "Your descent goes up: it begins at 0. It is 1 − √progress.": falls("upwards"),
     "You squared the progress; take its root: 1 − √progress.": falls("square"),
+    "Your descent is the square of what is left; it should be 1 − √progress.": (
+        falls("square of the rest")
+    ),
     "Your descent is half a cosine; it should be 1 − √progress.": falls("cosine"),
     "There is no descent: the last `decay` steps keep the peak.": falls("no descent"),
     "The progress is that of the whole run; it should run from 0 to 1 within the last `decay` "
@@ -382,17 +401,25 @@ class Counting(torch.optim.SGD):
         return "SGD(lr=1)"
 
 
-def part_loss(model, ids, shift=True, reduction="sum"):
-    x, y = (ids[:, :-1], ids[:, 1:]) if shift else (ids[:, :-1], ids[:, :-1])
-    return F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction=reduction)
+def part_loss(model, ids, slip=""):
+    """The sum of the losses of a part, with the slips that leave its weight alone."""
+    x, y = ids[:, :-1], ids[:, 1:]
+    if slip == "not shifted":
+        y = x
+    if slip == "exchanged":
+        x, y = y, x
+    logits = model(x).softmax(-1) if slip == "softmax" else model(x)
+    return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum")
 
 
-def big_step(parts, old, *, weigh="targets", shift=True, keep=False, reported=None):
+def big_step(parts, old, *, weigh="targets", slip="", keep=False, reported=None):
     """Weights after the step and the loss, with the usual mistakes as options."""
     model = Pair(old)
     if not keep:
         model.zero_grad()
-    sums = [part_loss(model, ids, shift) for ids in parts]
+    if slip == "joined":
+        parts = [torch.cat([ids.flatten() for ids in parts])[None]]
+    sums = [part_loss(model, ids, slip) for ids in parts]
     n = [ids.shape[0] * (ids.shape[1] - 1) for ids in parts]
     means = [s / k for s, k in zip(sums, n, strict=True)]
     total = {
@@ -419,8 +446,16 @@ STEP_MISTAKES = {
         "keep": True
     },
     "The targets are not shifted: the model is asked to say again the id that it has just read.": {
-        "shift": False
+        "slip": "not shifted"
     },
+    "Inputs and targets are exchanged: the model is asked for the id *before* the one it read.": {
+        "slip": "exchanged"
+    },
+    "`cross_entropy` takes logits and does the softmax itself; yours is done twice.": {
+        "slip": "softmax"
+    },
+    "The rows were joined to one long row, so that the first id of each is a target of the row "
+    "before it.": {"slip": "joined"},
     "You took the mean of the parts' means. The parts have different numbers of targets: a target "
     "in a short part then counts more than one in a long part.": {"weigh": "mean of means"},
     "The means of the parts were added up; the step grows with the number of parts.": {
