@@ -102,6 +102,11 @@ def draw_from(p: torch.Tensor, generator: torch.Generator | None = None) -> torc
     tensor([1, 2])
     """
     ends = p.double().cumsum(-1)  # (B, V)
+    if not ends[:, -1].isfinite().all():
+        raise ValueError(
+            "the model's logits are not all numbers, so nothing can be drawn; load weights of "
+            "before its training diverged"
+        )
     points = torch.rand(len(p), 1, dtype=ends.dtype, device=p.device, generator=generator)
     ids = torch.searchsorted(ends, points * ends[:, -1:], right=True)  # the first end beyond it
     return ids[:, 0].clamp(max=p.shape[-1] - 1)
@@ -389,8 +394,9 @@ class Decoder:
 
 def check_prompts(prompts, context_length: int) -> list[list[int]]:
     """The prompts as lists of ids; ValueError for none, an empty one, or one that is too long."""
-    rows = [prompt.tolist() if isinstance(prompt, torch.Tensor) else prompt for prompt in prompts]
-    if not rows or any(isinstance(row, (Integral, str)) for row in rows):
+    several = isinstance(prompts, Iterable) and not isinstance(prompts, str)
+    rows = [row.tolist() if hasattr(row, "tolist") else row for row in prompts] if several else []
+    if not rows or not all(isinstance(row, (list, tuple)) for row in rows):
         raise ValueError(
             "prompts must be a list of lists of ids, one a sequence; pass [ids] for a single one, "
             "and encode texts first"
@@ -451,6 +457,7 @@ def generate(
     through a window (see `window_start`). Without randomness, no sequence depends on the others.
     Raises ValueError for prompts that are empty or longer than context_length.
     """
+    prompts = check_prompts(prompts, model.config.context_length)
     rows = [[] for _ in prompts]
     running = list(range(len(rows)))
     for ids in generate_steps(model, prompts, max_new_tokens, sampler, generator, cached):
@@ -469,6 +476,7 @@ def log_probabilities(model: GPT, ids: Sequence[int]) -> torch.Tensor:
     The first has no context, so put the end-of-text id before a text that begins. The model reads
     through the window of `window_start`: these are the probabilities that generation has.
     """
+    check_mode(model)
     ids = torch.as_tensor(ids, device=next(model.parameters()).device)
     if ids.ndim != 1 or len(ids) < 2:
         raise ValueError(
@@ -532,6 +540,8 @@ def beam_search(
     """
     check_count("max_new_tokens", max_new_tokens, 1, "so many ids are added at most")
     check_count("n_beams", n_beams, 1, "so many beginnings are kept, and 1 is greedy")
+    remedy = "choose 0 to compare sums of log-probabilities, 1 to compare means"
+    check_number("length_penalty", length_penalty, -math.inf, math.inf, remedy)
     decoder = Decoder(model)
     logits = decoder.start(check_prompts([prompt], decoder.context_length))
     beams, totals, finished = [[]], torch.zeros(1, device=decoder.device), []
@@ -686,7 +696,8 @@ def until_stop(pieces: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
     >>> list(until_stop(["one. T", "he e", "nd. And"], ["The end"]))
     ['one. ']
     """
-    if isinstance(stop, str) or not all(isinstance(s, str) and s for s in stop):
+    several = isinstance(stop, Sequence) and not isinstance(stop, str)
+    if not several or not all(isinstance(s, str) and s for s in stop):
         raise ValueError(f"stop is {stop!r}; pass a list of strings, none of them empty")
     held = ""
     for piece in pieces:
