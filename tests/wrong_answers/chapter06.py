@@ -700,6 +700,12 @@ def keeps_the_graph(model, batches, n_characters):
     return total / math.log(2) / n_characters
 
 
+@wrong("6.5", "switched off for good")
+def no_gradients_ever_again(model, batches, n_characters):
+    torch.set_grad_enabled(False)
+    return sum(total_nats(model, batches)) / math.log(2) / n_characters
+
+
 # --- 6.6 All or nothing --------------------------------------------------------------------------
 
 

@@ -644,7 +644,14 @@ def check_bits(probe: Probe, batches: list, n: int, training: bool) -> None:
     model, undisturbed = Weighing(training=training), torch.get_rng_state()
     expected = sum(nats(model, batches)) / math.log(2) / n
     got = probe.call(model, batches, n)
-    example = probe.describe(model, batches, n)
+    example, off = probe.describe(model, batches, n), not torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+    probe.require(
+        not off,
+        "Gradients are switched off for good now, and nothing can be trained any more: use `with "
+        "torch.no_grad():`, which ends by itself.",
+        example,
+    )
     got = got.item() if isinstance(got, torch.Tensor) and got.ndim == 0 else got
     drawn = not torch.equal(undisturbed, torch.get_rng_state())
     probe.require(
