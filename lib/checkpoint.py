@@ -303,6 +303,24 @@ def clear_way(path: Path) -> None:
         raise ValueError(f"{path} is there already; delete it, or choose another folder")
 
 
+def write_whole(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder of files under another name, then give it its own: all of it, or nothing."""
+    clear_way(path)
+    part = path.with_name(path.name + PART)
+    try:
+        part.mkdir()
+        for name, data in files.items():
+            write_durably(part / name, data)
+        sync_folder(part)
+        part.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        message = f"{path} was not saved ({error.strerror}); the checkpoints before it are whole: "
+        raise OSError(error.errno, message + "make room on the disk, then resume") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # it is there only if something went wrong
+
+
 def save_checkpoint(
     folder: str | os.PathLike,
     step: int,
@@ -339,24 +357,6 @@ def save_checkpoint(
     for old in older[: max(0, len(older) - max(0, keep - 1))]:
         discard(old)
     return path
-
-
-def write_whole(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder of files under another name, then give it its own: all of it, or nothing."""
-    clear_way(path)
-    part = path.with_name(path.name + PART)
-    try:
-        part.mkdir()
-        for name, data in files.items():
-            write_durably(part / name, data)
-        sync_folder(part)
-        part.rename(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        message = f"{path} was not saved ({error.strerror}); the checkpoints before it are whole: "
-        raise OSError(error.errno, message + "make room on the disk, then resume") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)  # it is there only if something went wrong
 
 
 def load_checkpoint(

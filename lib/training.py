@@ -132,7 +132,8 @@ class Lines(Reporter):
 
     def step(self, record: dict) -> None:
         if record["step"] % self.every == 0 or "validation" in record:
-            print(*(f"{name} {value:.6g}" for name, value in record.items()), sep="  ", flush=True)
+            short = {n: f"{v:.4g}" if isinstance(v, float) else f"{v:,}" for n, v in record.items()}
+            print(*(f"{name} {value}" for name, value in short.items()), sep="  ", flush=True)
 
 
 class TensorBoard(Reporter):

@@ -627,6 +627,7 @@ def test_plain_lines_say_what_is_due(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["2", "3", "4"]
     assert "validation" in lines[1] and "validation" not in lines[0]
+    assert lines[0].startswith("step 2  loss ") and "  lr 0.001  norm " in lines[0]
 
 
 def test_the_bar_shows_where_the_run_stands(capsys):
