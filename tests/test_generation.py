@@ -363,6 +363,13 @@ def test_what_has_no_probability_is_never_drawn(where):
     assert draw_from(p.expand(5000, -1), seeded()).unique().tolist() == [where]
 
 
+@pytest.mark.parametrize(("point", "drawn"), [(0.0, 1), (1 - 2**-53, 3)])
+def test_a_point_at_either_end_falls_on_an_id_that_can_be(monkeypatch, point, drawn):
+    monkeypatch.setattr(torch, "rand", lambda *s, **o: torch.full(s, point, dtype=torch.double))
+    p = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]])
+    assert draw_from(p).tolist() == [drawn]
+
+
 def test_the_sampler_leaves_the_logits_as_they_are():
     logits = noise(2, 60)
     before, seen = logits.clone(), torch.ones(2, 60, dtype=torch.bool)
@@ -461,6 +468,7 @@ def test_a_cache_that_was_truncated_goes_on_from_there():
     cache, k = KVCache(4), noise(1, 1, 3, 2)
     cache.update(k, k)
     cache.truncate(1)
+    cache.truncate(3)  # there are no three any more
     assert len(cache) == 1
     keys, _ = cache.update(2 * k, 2 * k)
     assert torch.equal(keys, torch.cat([k[:, :, :1], 2 * k], 2))
