@@ -26,15 +26,20 @@ from lib.training import JsonLog, Lines, train
 
 HERE = Path(__file__).resolve().parent
 RUN, TALE = HERE / "run", HERE / "tale-base"
-N_STEPS, BATCH_SIZE, SEED = 7_000, 16, 0
-ADAMW_RATE, MUON_RATE, WEIGHT_DECAY = 3e-3, 0.02, 0.05
+N_STEPS, BATCH_SIZE, SEED = 4_500, 16, 0
+ADAMW_RATE, MUON_RATE, WEIGHT_DECAY = 1e-3, 0.02, 0.05
 
 
 @torch.no_grad()
 def new_tale(seed: int = SEED) -> GPT:
-    """A Tale before training: positions start as sinusoids, and every block as the identity."""
+    """A Tale before training: large embeddings, sinusoids as positions, blocks that do nothing.
+
+    The embeddings are five times as large as GPT-2's and learn slowly, so that the ids stay far
+    apart: a name that is to be found again in the text has to differ from the other names.
+    """
     torch.manual_seed(seed)
     model = GPT(preset("tale"))
+    model.token_embedding.weight.mul_(5)  # standard deviation 0.1
     waves = sinusoidal_positions(model.config.context_length, model.config.n_embd)
     model.position_embedding.weight.copy_(0.02 * math.sqrt(2) * waves)  # standard deviation 0.02
     for block in model.blocks:

@@ -218,17 +218,24 @@ def import_problems() -> list[str]:
 
 
 def layer_problems() -> list[str]:
-    """Rule 4: a lib module imports only from layers before its own, and never from lib.course."""
-    layer = {}
-    for order, p in enumerate(promoted()):
-        layer.setdefault(p.module, order)
-    found = []
-    for file in sorted((ROOT / "lib").glob("[a-z]*.py")):
-        module, source = f"lib/{file.name}", file.read_text(encoding="utf-8")
+    """Rule 4: lib modules import from no later chapter, not one another, and never lib.course."""
+    layer, found = {}, []
+    for p in promoted():
+        layer.setdefault(p.module, p.chapter)
+    sources = {
+        f"lib/{f.name}": f.read_text(encoding="utf-8") for f in (ROOT / "lib").glob("[a-z]*.py")
+    }
+    uses = {module: {used for used, _ in lib_imports(text)} for module, text in sources.items()}
+    for module, source in sorted(sources.items()):
         found += [
             f"{module} imports {used}, which a later chapter begins; move the shared part earlier"
-            for used, _ in lib_imports(source)
-            if layer.get(used, 10**6) >= layer.get(module, 10**6)
+            for used in sorted(uses[module])
+            if layer.get(used, 10**6) > layer.get(module, 10**6) or used not in layer
+        ]
+        found += [
+            f"{module} and {used} import each other; move the shared part to an earlier module"
+            for used in sorted(uses[module])
+            if module in uses.get(used, ())
         ]
         if re.search(r"^\s*(from|import) lib\.course", source, re.MULTILINE):
             found.append(f"{module} imports lib.course; what the learner builds stands alone")
