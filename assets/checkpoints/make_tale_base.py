@@ -1,7 +1,6 @@
 """Train tale-base, the course's own base model, and write it beside this file.
 
-    python assets/checkpoints/make_tale_base.py             train, or go on where it was stopped
-    python assets/checkpoints/make_tale_base.py --card      measure again, and write the model card
+    python assets/checkpoints/make_tale_base.py     train, or go on where it was stopped
 
 Stories of the world's training split in English and Chinese, each row a whole one; Muon for the
 matrices inside the blocks, AdamW for the rest. The folder `run` beside it holds the shard, the log
@@ -77,7 +76,7 @@ def main() -> None:
     tokenizer = load_tokenizer(HERE.parent / "tokenizers" / "tale.json")
     RUN.mkdir(exist_ok=True)
     shard = stories_shard(RUN / "train.bin", tokenizer, arguments.steps * BATCH_SIZE)
-    held_out = stories_shard(RUN / "iid.bin", tokenizer, 200, seed=1, split="iid")
+    held_out = stories_shard(RUN / "iid.bin", tokenizer, 400, seed=1, split="iid")
     context = preset("tale").context_length
     validation = DocumentBatches(held_out, 25, context)
     model = new_tale()
@@ -88,11 +87,11 @@ def main() -> None:
         optimizers,
         schedules,
         arguments.steps,
-        validation=[validation.batch(step) for step in range(8)],
+        validation=[validation.batch(step) for step in range(16)],
         evaluate_every=250,
         folder=RUN / "checkpoints",
         save_every=250,
-        resume=(RUN / "checkpoints").exists(),
+        resume=True,
         tokenizer=tokenizer,
         reporters=[JsonLog(RUN / "log.jsonl"), Lines(250)],
     )
