@@ -500,8 +500,7 @@ class DocumentBatches:
 
     A row of x is the end-of-text token and then a document, which y holds one place earlier, with
     its end-of-text token; shorter rows are filled up with that token in x and -100 in y. T is the
-    longest row's length, at most context_length: there a longer document is cut. Every epoch serves
-    each document once. A batch depends on the seed and the number of its step alone.
+    longest row, cut at context_length. A batch depends on the seed and its step alone.
     """
 
     def __init__(self, shard: Shard, batch_size: int, context_length: int, seed: int = 0):

@@ -16,9 +16,10 @@ def test_the_readme_has_a_measured_row_for_every_chapter():
     assert list(budget.written(README)) == [f"chapters/{path.name}" for path in CHAPTERS]
 
 
-def test_every_chapter_keeps_within_two_minutes_and_three_gigabytes():
+def test_every_chapter_keeps_within_its_minutes_and_three_gigabytes():
+    """Two minutes; chapter 06, which trains a model that tells stories, has eight."""
     for path, cost in budget.written(README).items():
-        assert cost.seconds <= 120, path
+        assert cost.seconds <= (480 if "06_" in path else 120), path
         assert cost.gigabytes <= 3, path
 
 

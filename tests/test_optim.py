@@ -6,8 +6,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
@@ -23,6 +21,10 @@ from lib.optim import (
     warmup_cosine,
     warmup_stable_decay,
 )
+
+hypothesis = pytest.importorskip("hypothesis", reason="install the dev extra")
+given, settings = hypothesis.given, hypothesis.settings
+st = hypothesis.strategies
 
 SMALL = GPTConfig(vocab_size=97, context_length=16, n_layer=2, n_head=2, n_embd=16)
 
