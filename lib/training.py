@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from lib.checkpoint import check_same, checkpoints, load_checkpoint, newest, save_checkpoint
+from lib.data import PADDING
 from lib.optim import clip_gradients
-
-IGNORED = -100  # the target of a position that takes no part in the loss, such as padding
 
 # --- Loss and evaluation -------------------------------------------------------------------------
 
@@ -31,7 +30,7 @@ def count_targets(y: torch.Tensor) -> int:
     >>> count_targets(torch.tensor([[5, 7, -100]]))
     2
     """
-    return int((y != IGNORED).sum())
+    return int((y != PADDING).sum())
 
 
 def next_token_loss(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -41,7 +40,7 @@ def next_token_loss(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch
     """
     device = next(model.parameters()).device
     logits = model(x.to(device))  # (B, T, V)
-    return F.cross_entropy(logits.flatten(0, 1), y.to(device).flatten(), ignore_index=IGNORED)
+    return F.cross_entropy(logits.flatten(0, 1), y.to(device).flatten(), ignore_index=PADDING)
 
 
 @torch.no_grad()
