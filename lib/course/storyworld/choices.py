@@ -60,13 +60,14 @@ class Among:
         return among
 
 
-def zipf(options: Iterable[Hashable], offset: float) -> Among:
-    """Options whose k-th (from 1) has a probability in proportion to 1 / (k + offset).
+def zipf(options: Iterable[Hashable], offset: float, exponent: float) -> Among:
+    """Options whose k-th (from 1) has a probability in proportion to 1 / (k + offset)^exponent.
 
-    Large offsets make the options more equal. (Mandelbrot, 1953.)
+    Large offsets make the first options more equal, large exponents make the last ones rarer.
+    (Mandelbrot, 1953.)
     """
     options = tuple(options)
-    return Among(options, [1 / (k + offset) for k in range(1, len(options) + 1)])
+    return Among(options, [(k + offset) ** -exponent for k in range(1, len(options) + 1)])
 
 
 class Choice(NamedTuple):

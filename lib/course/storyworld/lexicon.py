@@ -1,5 +1,6 @@
 """The words of the story world, read from `assets/storyworld/`."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from lib.course.storyworld.choices import Among, zipf
 
 FOLDER = Path(__file__).resolve().parents[3] / "assets" / "storyworld"
 LANGUAGES = ("en", "zh")
+DEALT = {"names": 2, "species": 2, "places": 1}  # names alternate between girls and boys
 
 
 class Word(NamedTuple):
@@ -26,11 +28,17 @@ class Word(NamedTuple):
 
 
 class Lexicon(NamedTuple):
-    """All entries by list and id, and the frequency of each list's entries."""
+    """All entries by list and id, and the frequency of each list's entries.
+
+    sides: names, species and places, each dealt to two sides. Heroes and those whom they meet are
+    of different sides, and so are two places that follow each other: then no draw depends on the
+    one before it, and a learner need not find out what must not come again.
+    """
 
     version: int
     words: dict[str, dict[str, Word]]
     among: dict[str, Among]
+    sides: dict[str, tuple[frozenset, frozenset]]
 
 
 MAKE_WORD = {
@@ -58,6 +66,18 @@ def read_yaml(name: str) -> dict:
         return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
+def deal(entries: Iterable[str], at_a_time: int) -> tuple[frozenset, frozenset]:
+    """Entries dealt to two sides, some at a time.
+
+    >>> [sorted(side) for side in deal("abcdef", 2)]
+    [['a', 'b', 'e', 'f'], ['c', 'd']]
+    """
+    sides = [], []
+    for i, entry in enumerate(entries):
+        sides[i // at_a_time % 2].append(entry)
+    return frozenset(sides[0]), frozenset(sides[1])
+
+
 @cache
 def load_lexicon() -> Lexicon:
     """The lexicon, read once."""
@@ -66,5 +86,6 @@ def load_lexicon() -> Lexicon:
         name: {word.id: word for word in (make(*entry) for entry in data[name])}
         for name, make in MAKE_WORD.items()
     }
-    among = {name: zipf(entries, offset=2) for name, entries in words.items()}
-    return Lexicon(data["version"], words, among)
+    among = {name: zipf(entries, offset=2, exponent=2) for name, entries in words.items()}
+    sides = {name: deal(words[name], at_a_time) for name, at_a_time in DEALT.items()}
+    return Lexicon(data["version"], words, among, sides)

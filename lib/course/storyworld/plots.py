@@ -162,7 +162,7 @@ def plots_of(split: str, languages: tuple[str, ...]) -> Among:
             return False
         return not (foreign and "zh" in languages)
 
-    among = zipf(plots, offset=9)
+    among = zipf(plots, offset=2, exponent=1.5)
     return among.without(name for name, plot in plots.items() if not belongs(plot))
 
 
@@ -229,10 +229,11 @@ class Teller:
     def pick_names(self, role: str, traits: str, _verb) -> None:
         words, among = self.lexicon.words, self.lexicon.among
         cast = self.record.cast
-        name = self.choose("name", among["names"].without(cast))
-        taken = {other.species for other in cast.values()}
+        sides, other = self.lexicon.sides, 1 if role == "A" else 0
+        name = self.choose("name", among["names"].without(sides["names"][other] | set(cast)))
+        taken = sides["species"][other] | {one.species for one in cast.values()}
         if self.split != "character_place":
-            taken.update(*[partners(place, "species") for place in self.places])
+            taken = taken.union(*[partners(place, "species") for place in self.places])
         species = self.choose("species", among["species"].without(taken))
         excluded = set(words["traits"]) - set(traits.split("|")) if traits else ()
         trait = self.choose("trait", among["traits"].without(excluded))
@@ -258,7 +259,7 @@ class Teller:
     def pick_places(self, role: str, tag: str, _verb) -> None:
         among = tagged("places", tag)
         species = [character.species for character in self.record.cast.values()]
-        excluded = set(self.places)
+        excluded = set(self.lexicon.sides["places"][1 - len(self.places) % 2]).union(self.places)
         if self.split == "character_place":
             if not self.places:
                 excluded.update(set(among.options) - partners(species[0], "places"))

@@ -45,11 +45,11 @@ PRONOUNS = {
 START = {"en": PRONOUNS["en"]["He"], "zh": PRONOUNS["zh"]["他"]}
 # How a character is referred to where the reader knows whom the story is about.
 AT_START = {
-    "en": Among(["pronoun", "name", "chain", "species"], [10, 5, 3, 2]),
-    "zh": Among(["chain", "name", "pronoun", "species"], [8, 6, 4, 2]),
+    "en": Among(["pronoun", "name", "chain", "species"], [10, 6, 3, 1]),
+    "zh": Among(["chain", "name", "pronoun", "species"], [8, 7, 4, 1]),
 }
-MENTION = Among(["name", "species"], [9, 1])
-THING = Among(["bare", "full"], [5, 1])
+MENTION = Among(["name", "species"], [19, 1])
+THING = Among(["bare", "full"], [11, 1])
 PLACEHOLDER = re.compile(r"\{([^}]*)\}|\[([^\]]*)\]")
 TYPES = dict.fromkeys("ABC", "character")
 TYPES |= {**dict.fromkeys("TU", "thing"), "P": "place", "F": "food"}
@@ -117,7 +117,7 @@ class Pool:
     label = "filler"
 
     def __init__(self, options: list[str]):
-        self.among, self.groups = zipf(options, offset=1), 1
+        self.among, self.groups = zipf(options, offset=0, exponent=3), 1
         self.pattern = "(" + alternatives(options) + ")"
 
     def write(self, context: Context, choose) -> str:
@@ -516,7 +516,7 @@ def load_templates(language: str) -> dict[str, tuple[tuple[Template, ...], Among
             compile_template(kind, number, source, language)
             for number, source in enumerate(sources)
         )
-        loaded[kind] = templates, zipf(range(len(templates)), offset=2)
+        loaded[kind] = templates, zipf(range(len(templates)), offset=0, exponent=2.5)
     missing = load_kinds().keys() - loaded.keys()
     if missing:
         raise ValueError(f"{FILES[language]} lacks templates for {', '.join(sorted(missing))}")
