@@ -232,7 +232,10 @@ class Teller:
         sides, other = self.lexicon.sides, 1 if role == "A" else 0
         name = self.choose("name", among["names"].without(sides["names"][other] | set(cast)))
         taken = sides["species"][other] | {one.species for one in cast.values()}
-        if self.split != "character_place":
+        if self.split == "character_place":
+            homes = sides["places"][0]
+            taken = taken.union(who for who in words["species"] if not partners(who, "places") & homes)
+        else:
             taken = taken.union(*[partners(place, "species") for place in self.places])
         species = self.choose("species", among["species"].without(taken))
         excluded = set(words["traits"]) - set(traits.split("|")) if traits else ()
