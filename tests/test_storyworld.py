@@ -132,7 +132,7 @@ def test_a_damaged_text_is_reported_not_raised(language):
             text[:i] + other[i:],
             text + other,
         ):
-            accepted += damaged != text and verify(damaged, language).ok
+            accepted += damaged not in (text, other) and verify(damaged, language).ok
     assert accepted < 0.01 * 6 * 150
 
 

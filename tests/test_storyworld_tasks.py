@@ -54,7 +54,7 @@ BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
 
 @cache
-def stories(split="train", n=60):
+def stories(split="train", n=120):
     return [World().story(f"tasks:{i}", split) for i in range(n)]
 
 
@@ -434,7 +434,7 @@ def test_unknown_kinds_and_splits_of_puzzles_are_refused():
 
 
 @cache
-def pairs(language, n=300):
+def pairs(language, n=900):
     kinds = list(CHANGES)
     return [preference(i, language, kinds[i % len(kinds)]) for i in range(n)]
 

@@ -86,6 +86,6 @@ def load_lexicon() -> Lexicon:
         name: {word.id: word for word in (make(*entry) for entry in data[name])}
         for name, make in MAKE_WORD.items()
     }
-    among = {name: zipf(entries, offset=3, exponent=1.5) for name, entries in words.items()}
+    among = {name: zipf(entries, offset=4, exponent=1.5) for name, entries in words.items()}
     sides = {name: deal(words[name], at_a_time) for name, at_a_time in DEALT.items()}
     return Lexicon(data["version"], words, among, sides)

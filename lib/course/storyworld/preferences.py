@@ -11,7 +11,7 @@ style give nothing away; only who has read the beginning can tell.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -116,6 +116,7 @@ def split_at(text: Text, cut: int) -> tuple[str, str]:
 #
 # What replaces a value is drawn just as the value was, and nothing is done if it is the same: so
 # (this, that) is as likely as (that, this), and no word is more at home in a right continuation.
+# For the same reason, only characters or places of one side (see Lexicon) are exchanged.
 
 
 def with_other(record: Record, new: dict, looks: dict | None = None) -> Record:
@@ -159,14 +160,24 @@ def other_place(record: Record, rng: random.Random) -> Record | None:
     """Two places of the story exchanged, such that all that happens could happen in both."""
     words = load_lexicon().words["places"]
     told = dict.fromkeys(arg for event in record.events for arg in event.args if arg in words)
-    pairs = [pair for pair in combinations(told, 2) if words[pair[0]].tags == words[pair[1]].tags]
+    pairs = [
+        (one, other)
+        for one, other in same_side("places", told)
+        if words[one].tags == words[other].tags
+    ]
     return exchanged(record, rng.choice(pairs)) if pairs else None
 
 
 def other_character(record: Record, rng: random.Random) -> Record | None:
-    """Two characters of the story exchanged: each does what the other did."""
-    pairs = list(combinations(record.cast, 2))
+    """Two of those whom the hero meets exchanged: each does what the other did."""
+    pairs = same_side("names", record.cast)
     return exchanged(record, rng.choice(pairs)) if pairs else None
+
+
+def same_side(name: str, values: Iterable[str]) -> list[tuple[str, str]]:
+    """All pairs of names or of places that were dealt to the same side."""
+    first, _ = load_lexicon().sides[name]
+    return [pair for pair in combinations(values, 2) if len(first.intersection(pair)) != 1]
 
 
 def exchanged(record: Record, pair: tuple) -> Record:

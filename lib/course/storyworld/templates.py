@@ -516,7 +516,7 @@ def load_templates(language: str) -> dict[str, tuple[tuple[Template, ...], Among
             compile_template(kind, number, source, language)
             for number, source in enumerate(sources)
         )
-        loaded[kind] = templates, zipf(range(len(templates)), offset=0, exponent=2)
+        loaded[kind] = templates, zipf(range(len(templates)), offset=0, exponent=2.5)
     missing = load_kinds().keys() - loaded.keys()
     if missing:
         raise ValueError(f"{FILES[language]} lacks templates for {', '.join(sorted(missing))}")
