@@ -1,13 +1,16 @@
 """The committed checkpoints: they load, fit in a clone, and are as good as their cards say."""
 
+import math
 import re
 
 import pytest
+import torch
 
 from lib.checkpoint import load_model
 from lib.course.notebooks import ROOT
-from lib.course.storyworld import World
+from lib.course.storyworld import World, verify
 from lib.data import DocumentBatches, Shard, encode_documents, write_shard
+from lib.generation import Sampler, generate, log_probabilities
 from lib.tokenizer import load_tokenizer
 from lib.training import evaluate
 
@@ -32,3 +35,35 @@ def test_tale_base_reaches_the_loss_of_its_card(tokenizer, tmp_path):
 
 def test_tale_base_takes_at_most_8_megabytes():
     assert sum(f.stat().st_size for f in (FOLDER / "tale-base").iterdir()) <= 8e6
+
+
+def accepted(model, tokenizer, temperature: float, n: int) -> dict[str, list[bool]]:
+    """What the verifier says to n drawn texts, by language."""
+    prompts, generator = [[0]] * n, torch.Generator().manual_seed(7)
+    rows = generate(model, prompts, 255, Sampler(temperature=temperature), 0, generator)
+    found = {"en": [], "zh": []}
+    for text in map(tokenizer.decode, rows):
+        chinese = sum("\u4e00" <= c <= "\u9fff" for c in text) > len(text) / 3
+        language = "zh" if chinese else "en"
+        found[language].append(verify(text, language).ok)
+    return found
+
+
+def test_stories_of_tale_base_are_consistent(tokenizer):
+    model = load_model(FOLDER / "tale-base", tokenizer)
+    found = accepted(model, tokenizer, 0.4, 200)
+    assert min(map(len, found.values())) > 50
+    assert sum(found["en"]) >= 0.95 * len(found["en"])  # 164 of 166 measured
+    assert sum(found["zh"]) >= 0.95 * len(found["zh"])  # 234 of 234 measured
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_tale_base_is_near_the_floor(tokenizer, language):
+    model = load_model(FOLDER / "tale-base", tokenizer)
+    stories = list(World().stories(100, 1, "iid", (language,)))
+    nats = 0.0
+    for story in stories:
+        ids = [0, *tokenizer.encode(story.text[language]), 0]
+        nats -= log_probabilities(model, ids).sum().item()
+    bits = nats / math.log(2) - sum(story.bits(language) for story in stories)
+    assert 0 < bits / sum(len(story.text[language]) for story in stories) <= 0.06

@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 
 from lib.checkpoint import save_model
-from lib.course.storyworld import World
+from lib.course.storyworld import World, verify
 from lib.data import DocumentBatches, Shard, encode_documents, sinusoidal_positions, write_shard
+from lib.generation import Sampler, generate
 from lib.model import GPT, preset
 from lib.optim import AdamW, Muon, hidden_matrices, parameter_groups, warmup_stable_decay
 from lib.tokenizer import load_tokenizer
@@ -25,7 +26,7 @@ from lib.training import JsonLog, Lines, train
 
 HERE = Path(__file__).resolve().parent
 RUN, TALE = HERE / "run", HERE / "tale-base"
-N_STEPS, BATCH_SIZE, SEED = 4_500, 16, 0
+N_STEPS, BATCH_SIZE, SEED = 10_000, 16, 0
 ADAMW_RATE, MUON_RATE, WEIGHT_DECAY = 1e-3, 0.02, 0.05
 
 
@@ -55,7 +56,7 @@ def optimizers_for(model: GPT, n_steps: int) -> tuple[list, list]:
         Muon(hidden, lr=MUON_RATE, weight_decay=WEIGHT_DECAY),
         AdamW(rest, lr=ADAMW_RATE, betas=(0.9, 0.95)),
     ]
-    shape = {"n_steps": n_steps, "warmup": 50, "decay": n_steps // 2}
+    shape = {"n_steps": n_steps, "warmup": 50, "decay": 3 * n_steps // 4}
     return optimizers, [
         partial(warmup_stable_decay, peak=peak, **shape) for peak in (MUON_RATE, ADAMW_RATE)
     ]
@@ -67,6 +68,19 @@ def stories_shard(path: Path, tokenizer, n_documents: int, seed: int = 0, split=
         documents = World().documents(n_documents, seed, split)
         write_shard(path, encode_documents(tokenizer, documents), tokenizer)
     return Shard(path, tokenizer)
+
+
+def accepted(model: GPT, tokenizer, temperature: float, n: int = 400) -> dict[str, tuple[int, int]]:
+    """How many of n drawn texts the verifier accepts, by language: (accepted, drawn)."""
+    prompts, generator = [[0]] * n, torch.Generator().manual_seed(SEED)
+    length, sampler = model.config.context_length - 1, Sampler(temperature=temperature)
+    found = {"en": [], "zh": []}
+    for row in generate(model, prompts, length, sampler, 0, generator):
+        text = tokenizer.decode(row)
+        chinese = sum("一" <= c <= "鿿" for c in text) > len(text) / 3
+        language = "zh" if chinese else "en"
+        found[language].append(verify(text, language).ok)
+    return {language: (sum(ok), len(ok)) for language, ok in found.items()}
 
 
 def main() -> None:
@@ -97,6 +111,8 @@ def main() -> None:
     )
     save_model(TALE, model, tokenizer)
     print(json.dumps(records[-1]))
+    for temperature in (0.4, 0.6, 0.8, 1.0):
+        print(f"temperature {temperature}:", accepted(model.eval(), tokenizer, temperature))
 
 
 if __name__ == "__main__":
