@@ -1,7 +1,7 @@
 """The batches of chapter 03: how many tokens a second, in how much memory.
 
-    python benchmarks/data.py                 everything, about five minutes
-    python benchmarks/data.py batching        one part: batching or memory
+    python -m benchmarks.data                 everything, about five minutes
+    python -m benchmarks.data batching        one part: batching or memory
 
 Two shards of random ids, of 20 and of 200 million tokens, are made for the purpose in a temporary
 folder and deleted afterwards. Every measurement runs in a process of its own, on one core and one
@@ -216,7 +216,7 @@ def versions() -> dict:
 
 def report(results: dict) -> str:
     """The results as a page of Markdown."""
-    lines = ["# Data (chapter 03)", "", "`python benchmarks/data.py`", ""]
+    lines = ["# Data (chapter 03)", "", "`python -m benchmarks.data`", ""]
     lines += [
         "One core, one thread; the shard's pages are in the system's cache. Best of several rounds "
         "taken in turns.",

@@ -1,8 +1,8 @@
 """Generation of chapter 07 against `generate` of transformers and the package llms-from-scratch.
 
-    python benchmarks/generation.py                 everything, about ten minutes
-    python benchmarks/generation.py "1M, 1"         one of the settings: 1M or 124M, batch 1 or 16
-    python benchmarks/generation.py --quick         Tale's shape only, short, nothing is written
+    python -m benchmarks.generation                 everything, about ten minutes
+    python -m benchmarks.generation "1M, 1"         one of the settings: 1M or 124M, batch 1 or 16
+    python -m benchmarks.generation --quick         Tale's shape only, short, nothing is written
 
 It needs the oracle extra, and `python -m pip install --no-deps llms-from-scratch`: with its
 dependencies, that package would replace the torch and the NumPy of the course.
@@ -16,24 +16,26 @@ benchmarks/results/generation.json and generation.md. Run it on an otherwise idl
 import argparse
 import inspect
 import json
-import os
-import platform
-import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
+from benchmarks.common import (
+    about,
+    in_own_process,
+    in_turns,
+    llms_from_scratch_shape,
+    read_results,
+    transformers_gpt2,
+    versions,
+    write_results,
+)
 from lib.generation import Decoder, Sampler, generate
 from lib.model import GPT, PRESETS, GPTConfig
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 PROMPT = 16  # ids
 GREEDY = Sampler(temperature=0)
 
@@ -73,20 +75,8 @@ def ours_sampling(config: GPTConfig) -> Callable:
 
 def hugging_face(config: GPTConfig) -> Callable:
     """GPT-2 of transformers with the fused attention kernel and its default cache."""
-    import transformers
-
-    shape = transformers.GPT2Config(
-        vocab_size=config.vocab_size,
-        n_positions=config.context_length,
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-        bos_token_id=0,
-        eos_token_id=None,
-        pad_token_id=0,
-        attn_implementation="sdpa",
-    )
-    model = transformers.GPT2LMHeadModel(shape).eval()
+    options = {"eos_token_id": None, "pad_token_id": 0}
+    model = transformers_gpt2(config, **options).eval()
 
     def run(ids, n):
         mask = torch.ones_like(ids)
@@ -117,17 +107,7 @@ def llms_from_scratch(config: GPTConfig) -> Callable:
     from llms_from_scratch.kv_cache.utils import KVCache
 
     mend(gpt2.MultiHeadAttention, gpt2)
-    model = gpt2.GPTModel(
-        {
-            "vocab_size": config.vocab_size,
-            "context_length": config.context_length,
-            "emb_dim": config.n_embd,
-            "n_heads": config.n_head,
-            "n_layers": config.n_layer,
-            "drop_rate": 0.0,
-            "qkv_bias": True,
-        }
-    ).eval()
+    model = gpt2.GPTModel(llms_from_scratch_shape(config)).eval()
 
     @torch.no_grad()
     def run(ids, n):
@@ -188,31 +168,17 @@ def growth(config: GPTConfig, lengths: list[int], repeats: int = 15) -> dict[str
 # --- Running and writing -------------------------------------------------------------------------
 
 
-def measured(contestant: str, name: str, quick: bool) -> dict:
-    """Run one piece of work in a process of its own."""
-    command = [sys.executable, __file__, name, "--work", contestant]
-    done = subprocess.run(
-        command + ["--quick"] * quick, capture_output=True, encoding="utf-8", cwd=ROOT
-    )
-    if done.returncode:
-        raise RuntimeError(f"{contestant} failed:\n{done.stderr}")
-    result = json.loads(done.stdout.splitlines()[-1])
-    print(f"  {contestant}: {result['ids_per_second']:,.0f} ids/s", flush=True)
-    return result
-
-
 def compared(name: str, quick: bool = False) -> dict[str, dict]:
     """Let the contestants take turns; keep the best round of each."""
-    runs = {contestant: [] for contestant in CONTESTANTS}
-    for _ in range((QUICK if quick else SETTINGS[name]).rounds):
-        for contestant in CONTESTANTS:
-            runs[contestant].append(measured(contestant, name, quick))
+
+    def rate(contestant: str) -> float:
+        arguments = [name, "--work", contestant, *["--quick"] * quick]
+        return in_own_process("benchmarks.generation", *arguments)["ids_per_second"]
+
+    rounds = (QUICK if quick else SETTINGS[name]).rounds
     return {
-        contestant: {
-            "ids_per_second": max(run["ids_per_second"] for run in all_runs),
-            "all_rounds": [round(run["ids_per_second"], 1) for run in all_runs],
-        }
-        for contestant, all_runs in runs.items()
+        contestant: {"ids_per_second": max(rates), "all_rounds": [round(r, 1) for r in rates]}
+        for contestant, rates in in_turns(CONTESTANTS, rounds, rate).items()
     }
 
 
@@ -237,26 +203,19 @@ def main() -> None:
     if options.quick:
         print(f"ours is {faster_by(compared('1M, 1', quick=True)):.2f} times as fast")
         return
-    path = RESULTS / "generation.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    results = read_results("generation")
     for name in options.settings or SETTINGS:
         print(name, flush=True)
         results[name] = compared(name) | {"versions": versions()}
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_results("generation", results, report(results))
     lengths = [1, *range(16, 241, 32)]
     results["growth"] = {"lengths": lengths} | growth(PRESETS["tale"], lengths)
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "generation.md").write_text(report(results), encoding="utf-8")
-
-
-def versions() -> dict:
-    packages = {name: version(name) for name in ("torch", "transformers", "llms-from-scratch")}
-    return {"python": platform.python_version(), "cores": os.cpu_count(), **packages}
+    write_results("generation", results, report(results))
 
 
 def report(results: dict) -> str:
     """The results as a page of Markdown."""
-    lines = ["# Generation (chapter 07)", "", "`python benchmarks/generation.py`", ""]
+    lines = ["# Generation (chapter 07)", "", "`python -m benchmarks.generation`", ""]
     lines += [
         f"float32 on all cores, random weights of the same shapes, a prompt of {PROMPT} ids "
         "continued greedily with a cache; best of several rounds taken in turns. Of "
@@ -284,8 +243,7 @@ def report_setting(name: str, found: dict) -> list[str]:
     for who in CONTESTANTS:
         rate = found[who]["ids_per_second"]
         lines.append(f"| {who} | {rate:,.0f} | {ours_rate / rate:.2f} × |")
-    about = ", ".join(f"{key} {value}" for key, value in found["versions"].items())
-    return [*lines, "", f"({about})"]
+    return [*lines, "", about(found)]
 
 
 def report_growth(found: dict) -> list[str]:

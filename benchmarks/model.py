@@ -1,7 +1,7 @@
 """The GPT of chapter 05 against transformers' GPT-2 and the package llms-from-scratch.
 
-    python benchmarks/model.py                 everything, about fifteen minutes
-    python benchmarks/model.py 1M 124M         some of the sizes: 1M, 10M, 124M
+    python -m benchmarks.model                 everything, about fifteen minutes
+    python -m benchmarks.model 1M 124M         some of the sizes: 1M, 10M, 124M
 
 It needs the oracle extra, and `python -m pip install --no-deps llms-from-scratch`: with its
 dependencies, that package would replace the torch and the NumPy of the course.
@@ -15,25 +15,27 @@ otherwise idle machine.
 
 import argparse
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.common import (
+    about,
+    in_own_process,
+    in_turns,
+    llms_from_scratch_shape,
+    read_results,
+    transformers_gpt2,
+    versions,
+    write_results,
+)
 from lib.model import GPT, PRESETS, GPTConfig
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 # What all contestants leave to the same kernels of PyTorch: matrix products, and attention.
 SHARED = ("aten::mm", "aten::addmm", "aten::bmm", "aten::_scaled_dot_product_flash")
 
@@ -65,27 +67,11 @@ def ours(config: GPTConfig) -> nn.Module:
 
 def hugging_face(config: GPTConfig) -> nn.Module:
     """GPT-2 of transformers with the fused attention kernel."""
-    import transformers
-
-    shape = transformers.GPT2Config(
-        vocab_size=config.vocab_size,
-        n_positions=config.context_length,
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=0,
-        eos_token_id=0,
-        use_cache=False,
-        attn_implementation="sdpa",
-    )
 
     class Logits(nn.Module):
         def __init__(self):
             super().__init__()
-            self.model = transformers.GPT2LMHeadModel(shape)
+            self.model = transformers_gpt2(config, use_cache=False)
 
         def forward(self, ids):
             return self.model(ids).logits
@@ -97,17 +83,7 @@ def llms_from_scratch(config: GPTConfig, name: str) -> nn.Module:
     """The model of the book, or its faster variant. Its head is not tied: it has more weights."""
     from llms_from_scratch import ch04
 
-    return getattr(ch04, name)(
-        {
-            "vocab_size": config.vocab_size,
-            "context_length": config.context_length,
-            "emb_dim": config.n_embd,
-            "n_heads": config.n_head,
-            "n_layers": config.n_layer,
-            "drop_rate": 0.0,
-            "qkv_bias": True,
-        }
-    )
+    return getattr(ch04, name)(llms_from_scratch_shape(config))
 
 
 CONTESTANTS: dict[str, Callable] = {
@@ -169,24 +145,14 @@ def profiled(step: Callable) -> dict:
 # --- Running and writing -------------------------------------------------------------------------
 
 
-def measured(contestant: str, name: str) -> dict:
-    """Run one piece of work in a process of its own."""
-    command = [sys.executable, __file__, name, "--work", contestant]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{contestant} failed:\n{done.stderr}")
-    result = json.loads(done.stdout.splitlines()[-1])
-    print(f"  {contestant}: {result['forward']:.3f} s, {result['step']:.3f} s", flush=True)
-    return result
-
-
 def compared(name: str) -> dict[str, dict]:
     """Let the contestants take turns; keep the best forward pass and the best step of each."""
     size = SIZES[name]
-    runs = {contestant: [] for contestant in CONTESTANTS}
-    for _ in range(size.rounds):
-        for contestant in CONTESTANTS:
-            runs[contestant].append(measured(contestant, name))
+    runs = in_turns(
+        CONTESTANTS,
+        size.rounds,
+        lambda contestant: in_own_process("benchmarks.model", name, "--work", contestant),
+    )
     found = {}
     for contestant, all_runs in runs.items():
         best = {key: min(run[key] for run in all_runs) for key in ("forward", "step")}
@@ -211,23 +177,16 @@ def main() -> None:
     if options.work:
         print(json.dumps(work(options.work, SIZES[options.sizes[0]])))
         return
-    path = RESULTS / "model.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    results = read_results("model")
     for name in options.sizes or SIZES:
         print(name, flush=True)
         results[name] = compared(name) | {"versions": versions()}
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "model.md").write_text(report(results), encoding="utf-8")
-
-
-def versions() -> dict:
-    packages = {name: version(name) for name in ("torch", "transformers", "llms-from-scratch")}
-    return {"python": platform.python_version(), "cores": os.cpu_count(), **packages}
+        write_results("model", results, report(results))
 
 
 def report(results: dict) -> str:
     """The results as a page of Markdown."""
-    lines = ["# GPT (chapter 05)", "", "`python benchmarks/model.py`", ""]
+    lines = ["# GPT (chapter 05)", "", "`python -m benchmarks.model`", ""]
     lines += [
         "float32 on all cores, the same shapes, no dropout; best of several rounds taken in turns. "
         "A step is forward, cross-entropy and backward; memory is the peak of a step, with the "
@@ -260,7 +219,6 @@ def report_size(name: str, found: dict) -> list[str]:
             f"| {ratios[0]:.2f} × | {ratios[1]:.2f} × |"
         )
     shared = runs["ours"]["shared_kernels"]
-    about = ", ".join(f"{key} {value}" for key, value in found["versions"].items())
     return [
         *lines,
         "",
@@ -268,7 +226,7 @@ def report_size(name: str, found: dict) -> list[str]:
         f"PyTorch that all contestants call with the same shapes. Were all the rest free, the step "
         f"would be {1 / shared:.2f} times as fast.",
         "",
-        f"({about})",
+        about(found),
     ]
 
 

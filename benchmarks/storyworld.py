@@ -1,7 +1,7 @@
 """The story world: how fast it tells, how much chance is in its texts, how rich they are.
 
-    python benchmarks/storyworld.py            everything, about six minutes
-    python benchmarks/storyworld.py speed      one part: speed, floor, duplicates, richness or ngram
+    python -m benchmarks.storyworld            everything, about six minutes
+    python -m benchmarks.storyworld speed      one part: speed, floor, duplicates, richness or ngram
 
 speed       megabytes generated a second, stories verified and scored a second
 floor       the entropy floor in bits a character, estimated twice, and split by kind of slot
@@ -258,7 +258,7 @@ def main() -> None:
 
 def report(results: dict) -> str:
     """The results as a page of Markdown."""
-    lines = ["# The story world", "", "`python benchmarks/storyworld.py`", ""]
+    lines = ["# The story world", "", "`python -m benchmarks.storyworld`", ""]
     for part, write in REPORTS.items():
         if part in results:
             notes = ", ".join(f"{k} {v}" for k, v in results[part]["about"].items())

@@ -1,7 +1,7 @@
 """The tokenizer of chapter 02 against Hugging Face, tiktoken and the chapter's own first drafts.
 
-    python benchmarks/tokenizer.py                 everything, about ten minutes
-    python benchmarks/tokenizer.py training        one part: training, ladder, encoding or memory
+    python -m benchmarks.tokenizer                 everything, about ten minutes
+    python -m benchmarks.tokenizer training        one part: training, ladder, encoding or memory
 
 Every measurement runs in a process of its own, held to one thread; the contestants of a comparison
 take turns, and the best of their rounds counts. Corpora are read and libraries imported before the
@@ -322,7 +322,7 @@ def versions() -> dict:
 
 def report(results: dict) -> str:
     """The results as a page of Markdown."""
-    lines = ["# Tokenizer (chapter 02)", "", "`python benchmarks/tokenizer.py`", ""]
+    lines = ["# Tokenizer (chapter 02)", "", "`python -m benchmarks.tokenizer`", ""]
     lines += ["Everything on one thread; best of several rounds taken in turns, in seconds.", ""]
     for part, write in (
         ("training", report_training),

@@ -35,7 +35,7 @@ class RMSNorm(nn.Module):
 
 
 def rotary_table(T: int, size: int, base: float = 10_000.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines, each (T, size / 2), of the angles by which positions turn (Su et al., 2021)."""
+    """Cosines and sines, (T, size / 2) each, of the angles of positions (Su et al., 2021)."""
     frequencies = base ** (-torch.arange(0, size, 2) / size)
     angles = torch.arange(T)[:, None] * frequencies
     return angles.cos(), angles.sin()
@@ -71,7 +71,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Four times as wide and back, with GELU (Hendrycks & Gimpel, 2016) or ReLU² (So et al., 2021)."""
+    """Four times as wide and back: GELU (Hendrycks & Gimpel, 2016), ReLU² (So et al., 2021)."""
 
     def __init__(self, recipe: Recipe):
         super().__init__()

@@ -1,9 +1,9 @@
 """Faster than the public CPU recipe: the time in which each recipe reaches the baseline's loss.
 
-    python benchmarks/speedrun/run.py                      all rows, three seeds, the baseline again
-    python benchmarks/speedrun/run.py --row untied         one row, added to the results so far
-    python benchmarks/speedrun/run.py --seeds 0 --row ...  fewer seeds; nothing is written
-    python benchmarks/speedrun/run.py --quick              a few seconds, nothing is written
+    python -m benchmarks.speedrun.run                      all rows, three seeds, the baseline again
+    python -m benchmarks.speedrun.run --row untied         one row, added to the results so far
+    python -m benchmarks.speedrun.run --seeds 0 --row ...  fewer seeds; nothing is written
+    python -m benchmarks.speedrun.run --quick              a few seconds, nothing is written
 
 The target is the baseline's mean held-out loss after its 2,000 steps. A row's number of steps is
 fixed in recipe.py so that all its seeds reach the target at the end of the schedule, and its time
@@ -171,7 +171,7 @@ def write(found: dict) -> None:
     """Write the JSON, and the table into speedrun.md and the README."""
     JSON.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     table = report(found)
-    title = "# Speedrun\n\n`python benchmarks/speedrun/run.py`\n\n"
+    title = "# Speedrun\n\n`python -m benchmarks.speedrun.run`\n\n"
     MARKDOWN.write_text(title + table, encoding="utf-8")
     marks = r"(<!-- table: begin -->\n).*?(<!-- table: end -->)"
     text = README.read_text(encoding="utf-8")

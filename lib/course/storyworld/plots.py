@@ -234,7 +234,9 @@ class Teller:
         taken = sides["species"][other] | {one.species for one in cast.values()}
         if self.split == "character_place":
             homes = sides["places"][0]
-            taken = taken.union(who for who in words["species"] if not partners(who, "places") & homes)
+            taken = taken.union(
+                who for who in words["species"] if not partners(who, "places") & homes
+            )
         else:
             taken = taken.union(*[partners(place, "species") for place in self.places])
         species = self.choose("species", among["species"].without(taken))

@@ -1,0 +1,92 @@
+"""What the benchmarks of GPTs share: the other libraries' models, processes, turns and versions."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import nn
+
+from lib.model import GPTConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def transformers_gpt2(config: GPTConfig, **options) -> nn.Module:
+    """GPT-2 of transformers in our shape, without dropout, with the fused attention kernel."""
+    import transformers
+
+    shape = transformers.GPT2Config(
+        vocab_size=config.vocab_size,
+        n_positions=config.context_length,
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        n_embd=config.n_embd,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        attn_implementation="sdpa",
+        **{"bos_token_id": 0, "eos_token_id": 0} | options,
+    )
+    return transformers.GPT2LMHeadModel(shape)
+
+
+def llms_from_scratch_shape(config: GPTConfig) -> dict:
+    """Our shape as the package llms-from-scratch names it. Its head is not tied."""
+    return {
+        "vocab_size": config.vocab_size,
+        "context_length": config.context_length,
+        "emb_dim": config.n_embd,
+        "n_heads": config.n_head,
+        "n_layers": config.n_layer,
+        "drop_rate": 0.0,
+        "qkv_bias": True,
+    }
+
+
+def in_own_process(module: str, *arguments: str) -> dict:
+    """Run `python -m module arguments`; return the JSON of the last line that it prints."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_turns(contestants: Iterable[str], rounds: int, measure: Callable) -> dict[str, list]:
+    """What `measure(contestant)` gives in each round, all contestants before the next round."""
+    runs = {contestant: [] for contestant in contestants}
+    for _ in range(rounds):
+        for contestant, found in runs.items():
+            found.append(measure(contestant))
+            print(f"  {contestant}: {found[-1]}", flush=True)
+    return runs
+
+
+def versions() -> dict:
+    """What the numbers depend on besides the machine's speed."""
+    packages = {name: version(name) for name in ("torch", "transformers", "llms-from-scratch")}
+    return {"python": platform.python_version(), "cores": os.cpu_count(), **packages}
+
+
+def about(found: dict) -> str:
+    """The versions behind a result, in one line."""
+    return "(" + ", ".join(f"{key} {value}" for key, value in found["versions"].items()) + ")"
+
+
+def read_results(name: str) -> dict:
+    """The results so far of a benchmark; none yet: an empty one."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def write_results(name: str, results: dict, page: str) -> None:
+    """Write the results as JSON and as a page of Markdown."""
+    text = json.dumps(results, indent=1) + "\n"
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")

@@ -1,0 +1,221 @@
+"""Training with the loop of chapter 06 against transformers' GPT-2 and llms-from-scratch.
+
+    python -m benchmarks.training            1 and 10 million parameters, about ten minutes
+    python -m benchmarks.training 1M         one of them: 1M or 10M
+    python -m benchmarks.training --quick    Tale's shape only, short, nothing is written
+
+It needs the oracle extra, and `python -m pip install --no-deps llms-from-scratch`: with its
+dependencies, that package would replace the torch and the NumPy of the course.
+
+Every measurement runs in a process of its own with all cores, in float32, without dropout, on the
+same batches of random ids; the contestants take turns, and the best of their rounds counts. A step
+is all that a step of training needs: a batch, forward, loss, backward, clipping, AdamW. We use our
+own `train` with our own AdamW and clipping. The others use what their documentation uses: the
+model's own loss (transformers) or cross-entropy (llms-from-scratch), `clip_grad_norm_`, and
+torch.optim.AdamW, as it comes and fused. Results go to benchmarks/results/training.json and
+training.md. Run it on an otherwise idle machine.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmarks.common import (
+    about,
+    in_own_process,
+    in_turns,
+    llms_from_scratch_shape,
+    read_results,
+    transformers_gpt2,
+    versions,
+    write_results,
+)
+from lib.model import GPT, PRESETS, GPTConfig
+from lib.optim import AdamW, parameter_groups
+from lib.training import train
+
+RATE, DECAY, MAX_NORM = 1e-3, 0.1, 1.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """A shape, the batch (B, T) it is trained with, and how often."""
+
+    config: GPTConfig
+    B: int
+    T: int
+    steps: int
+    rounds: int
+
+
+SIZES = {
+    "1M": Size(PRESETS["tale"], B=8, T=256, steps=25, rounds=5),
+    "10M": Size(GPTConfig(4096, 256, 7, 10, 320), B=8, T=256, steps=8, rounds=3),
+}
+QUICK = Size(PRESETS["tale"], B=2, T=64, steps=3, rounds=1)
+
+
+def batches(size: Size) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless rows of random ids, and those one place later, (B, T) each."""
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        rows = torch.randint(size.config.vocab_size, (size.B, size.T + 1), generator=generator)
+        yield rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+
+# --- The contestants: each returns a function that takes n steps and gives the seconds of each ----
+
+
+def ours(size: Size) -> Callable[[int], list[float]]:
+    model = GPT(size.config)
+    optimizer, rows = AdamW(parameter_groups(model, DECAY), lr=RATE), batches(size)
+
+    def run(n: int) -> list[float]:
+        records = train(model, rows, optimizer, None, n, max_norm=MAX_NORM)
+        ends = [record["seconds"] for record in records]  # since the first step
+        return [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
+
+    return run
+
+
+def torch_loop(size: Size, model: nn.Module, loss_of: Callable, fused: bool) -> Callable:
+    """The usual loop around torch's AdamW."""
+    optimizer = torch.optim.AdamW(parameter_groups(model, DECAY), lr=RATE, fused=fused or None)
+    rows = batches(size)
+
+    def run(n: int) -> list[float]:
+        seconds = []
+        model.train()
+        for _ in range(n):
+            start = time.perf_counter()
+            x, y = next(rows)
+            optimizer.zero_grad()
+            loss = loss_of(model, x, y)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+            optimizer.step()
+            loss.item()
+            seconds.append(time.perf_counter() - start)
+        return seconds
+
+    return run
+
+
+def hugging_face(size: Size, fused: bool = False) -> Callable:
+    """GPT-2 of transformers with the loss that it computes from labels itself.
+
+    It moves the labels by one place, so it is given all of a row, and learns T - 1 targets of it.
+    """
+    model = transformers_gpt2(size.config, use_cache=False)
+    return torch_loop(size, model, lambda model, x, y: model(x, labels=x).loss, fused)
+
+
+def llms_from_scratch(size: Size, name: str, fused: bool = False) -> Callable:
+    """The model of the book, or its faster variant, with the loss of its training function."""
+    from llms_from_scratch import ch04
+
+    def loss_of(model, x, y):
+        return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+
+    model = getattr(ch04, name)(llms_from_scratch_shape(size.config))
+    return torch_loop(size, model, loss_of, fused)
+
+
+CONTESTANTS: dict[str, Callable] = {
+    "ours": ours,
+    "transformers": hugging_face,
+    "transformers, fused AdamW": partial(hugging_face, fused=True),
+    "llms-from-scratch GPTModel": partial(llms_from_scratch, name="GPTModel"),
+    "llms-from-scratch GPTModelFast": partial(llms_from_scratch, name="GPTModelFast"),
+    "llms-from-scratch GPTModelFast, fused AdamW": partial(
+        llms_from_scratch, name="GPTModelFast", fused=True
+    ),
+}
+
+
+def work(contestant: str, size: Size) -> dict:
+    """Tokens a second in the step of median length; the first steps are not counted."""
+    torch.manual_seed(0)
+    run = CONTESTANTS[contestant](size)
+    run(2)
+    seconds = statistics.median(run(size.steps))
+    return {"tokens_per_second": size.B * size.T / seconds, "seconds": seconds}
+
+
+# --- Running and writing -------------------------------------------------------------------------
+
+
+def compared(name: str, quick: bool = False) -> dict[str, dict]:
+    """Let the contestants take turns; keep the best round of each."""
+
+    def rate(contestant: str) -> float:
+        arguments = [name, "--work", contestant, *["--quick"] * quick]
+        return in_own_process("benchmarks.training", *arguments)["tokens_per_second"]
+
+    rounds = (QUICK if quick else SIZES[name]).rounds
+    return {
+        contestant: {"tokens_per_second": max(rates), "all_rounds": [round(r) for r in rates]}
+        for contestant, rates in in_turns(CONTESTANTS, rounds, rate).items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sizes", nargs="*", help="default: " + ", ".join(SIZES))
+    parser.add_argument("--quick", action="store_true", help="short, and nothing is written")
+    parser.add_argument("--work", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if unknown := set(options.sizes) - set(SIZES):
+        parser.error(f"no size {sorted(unknown)}; there are {', '.join(SIZES)}")
+    if options.work:
+        size = QUICK if options.quick else SIZES[options.sizes[0]]
+        print(json.dumps(work(options.work, size)))
+        return
+    if options.quick:
+        compared("1M", quick=True)
+        return
+    results = read_results("training")
+    for name in options.sizes or SIZES:
+        print(name, flush=True)
+        results[name] = compared(name) | {"versions": versions()}
+        write_results("training", results, report(results))
+
+
+def report(results: dict) -> str:
+    """The results as a page of Markdown."""
+    lines = ["# Training (chapter 06)", "", "`python -m benchmarks.training`", ""]
+    lines += [
+        "float32 on all cores, the same shapes, no dropout: batch, forward, loss, backward, "
+        "clipping and AdamW; the median step of the best of several rounds taken in turns. We: "
+        "`train`, `AdamW` and `clip_gradients` of `lib/`. The others: torch.optim.AdamW and "
+        "`clip_grad_norm_`; transformers with `labels=`. The head of `llms-from-scratch` is not "
+        "tied.",
+        "",
+    ]
+    for name in (name for name in SIZES if name in results):
+        size, found = SIZES[name], results[name]
+        c, our_rate = size.config, found["ours"]["tokens_per_second"]
+        lines += [
+            f"## {name}: {c.n_layer} layers, width {c.n_embd}, vocabulary {c.vocab_size:,}, "
+            f"batch {size.B} × {size.T}",
+            "",
+            "| | tokens/s | ours is faster |",
+            "|---|---:|---:|",
+        ]
+        for who in CONTESTANTS:
+            rate = found[who]["tokens_per_second"]
+            lines.append(f"| {who} | {rate:,.0f} | {our_rate / rate:.2f} × |")
+        lines += ["", about(found), ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
