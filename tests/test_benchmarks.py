@@ -1,12 +1,15 @@
 """What the README says of speed is what the benchmarks measured, and the targets were met."""
 
 import json
+import re
 
 import pytest
 
 from lib.course.notebooks import ROOT
+from lib.course.storyworld import verify
 
-README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+RAW_README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = " ".join(RAW_README.split())
 RESULTS = ROOT / "benchmarks" / "results"
 TOKENIZER, WORLD, DATA, MODEL = (
     json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
@@ -74,6 +77,16 @@ def test_the_readme_quotes_what_was_measured_of_the_story_world():
     assert f"{english:.3f} bits per character in English, {chinese:.3f} in Chinese" in README
     english, chinese = (ngram[language]["above_the_floor"] for language in ("en", "zh"))
     assert f"stays {english:.2f} and {chinese:.2f} bits above it" in README
+
+
+def test_the_stories_of_the_readme_are_consistent_and_its_numbers_are_those_of_chapter_06():
+    quoted = re.findall(r"^> .*(?:\n> .*)*", RAW_README, re.MULTILINE)
+    english, chinese = (re.sub(r"\n?> ", " ", story).strip() for story in quoted)
+    assert verify(english, "en").ok
+    assert verify(chinese, "zh").ok
+    chapter = (ROOT / "chapters" / "06_pretraining.ipynb").read_text(encoding="utf-8")
+    found = re.search(r"temperature 0\.3: \{'en': '(.+?)', 'zh': '(.+?)'\}", chapter)
+    assert f"{found[1]} English texts and {found[2]} Chinese ones" in README
 
 
 def test_the_readme_quotes_what_was_measured_of_the_batches():
