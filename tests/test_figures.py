@@ -107,7 +107,7 @@ def test_the_curve_of_the_readme_is_the_figure_of_chapter_06():
     drawn = runpy.run_path(str(FIGURES / "make_tale_curve.py"))["figure"]()
     committed = (FIGURES / "tale_curve.png").read_bytes()
     assert drawn == committed, (
-        "run `python assets/figures/make_tale_curve.py` and commit the result"
+        "run assets/figures/make_tale_curve.py and commit the result"
     )
 
 
