@@ -106,9 +106,7 @@ def test_the_map_of_the_field_is_what_its_script_draws():
 def test_the_curve_of_the_readme_is_the_figure_of_chapter_06():
     drawn = runpy.run_path(str(FIGURES / "make_tale_curve.py"))["figure"]()
     committed = (FIGURES / "tale_curve.png").read_bytes()
-    assert drawn == committed, (
-        "run assets/figures/make_tale_curve.py and commit the result"
-    )
+    assert drawn == committed, "run assets/figures/make_tale_curve.py and commit the result"
 
 
 def test_the_map_of_the_field_can_be_read_aloud():
