@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from benchmarks.speedrun import run as speedrun
 from benchmarks.speedrun.model import HASHED, SpeedGPT, ngram_rows, rotary_table, rotate
-from benchmarks.speedrun.recipe import Recipe, ladder, tried
+from benchmarks.speedrun.recipe import Recipe, ladder, longer, tried
 from lib.course.notebooks import ROOT
 
 ROWS = {row.name: row for row in [*ladder(), *tried()]}
@@ -174,9 +174,10 @@ def test_the_loss_of_a_whole_file_is_the_mean_over_its_windows():
 
 
 def test_every_row_was_measured_with_three_seeds_and_the_ladder_reaches_the_target():
-    for row in ladder():
+    for row in [*ladder(), *tried(), *longer()]:
         runs = FOUND["runs"][row.name]
         assert sorted(run["seed"] for run in runs) == [0, 1, 2], row.name
+    for row in ladder():
         assert speedrun.mean(FOUND, row.name, "loss") <= speedrun.target(FOUND) + 1e-9, row.name
     last = ladder()[-1].name
     assert speedrun.reached(FOUND, last) == 3

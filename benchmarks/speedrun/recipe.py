@@ -75,7 +75,7 @@ CHANGES = [
     ("rotary", "rotary positions", "Su et al., 2021", {"positions": "rotary"}, 42),
     ("qk norm", "queries and keys normalised", "Henry et al., 2020", {"qk_norm": True}, 40),
     ("two layers", "two blocks in place of four", "tuned here", {"n_layer": 2}, 39),
-    ("fused", "AdamW as one kernel", "PyTorch", {"fused": True}, 39),
+    ("one layer", "one block in place of two", "tuned here", {"n_layer": 1}, 39),
 ]
 # tried on the last row of the ladder
 TRIED = [
@@ -110,8 +110,9 @@ TRIED = [
         {"value_ngrams": True},
     ),
     ("no decay", "no weight decay", "tuned here", {"weight_decay": 0.0}),
-    ("one layer", "one block in place of two", "tuned here", {"n_layer": 1}),
+    ("fused", "AdamW as one kernel", "PyTorch", {"fused": True}),
 ]
+LONGER = {"qk norm": "four layers", "one layer": "one layer"}  # rows, by their depth
 
 
 def ladder() -> list[Row]:
@@ -129,4 +130,19 @@ def tried() -> list[Row]:
     return [
         Row(name, what, credit, replace(last.recipe, **change), last.name)
         for name, what, credit, change in TRIED
+    ]
+
+
+def longer(steps: int = 400) -> list[Row]:
+    """The ladder with four layers and with one, ten times as long: does depth still not pay?"""
+    rows = {row.name: row for row in ladder()}
+    return [
+        replace(
+            rows[name],
+            name=f"{depth}, {steps} steps",
+            what="the same, trained for longer",
+            recipe=replace(rows[name].recipe, steps=steps),
+            compared_with=name,
+        )
+        for name, depth in LONGER.items()
     ]

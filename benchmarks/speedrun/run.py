@@ -26,7 +26,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.speedrun.model import SpeedGPT
-from benchmarks.speedrun.recipe import Recipe, Row, ladder, tried
+from benchmarks.speedrun.recipe import Recipe, Row, ladder, longer, tried
 from lib.course.corpora import shakespeare_split
 from lib.optim import Muon, hidden_matrices, parameter_groups, warmup_cosine, warmup_stable_decay
 
@@ -158,6 +158,8 @@ def report(found: dict) -> str:
     lines += [table_line(row, found) for row in ladder() if row.name in found["runs"]]
     lines += ["", "Tried on the last row of the ladder, with its number of steps:", "", *head]
     lines += [table_line(row, found) for row in tried() if row.name in found["runs"]]
+    lines += ["", "Ten times as long:", "", *head]
+    lines += [table_line(row, found) for row in longer() if row.name in found["runs"]]
     if again := found["runs"].get("baseline again"):
         lines += [
             "",
@@ -213,7 +215,7 @@ def run_rows(rows: list[Row], seeds: list[int], data: tuple, found: dict, keep: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    rows = {row.name: row for row in [*ladder(), *tried()]}
+    rows = {row.name: row for row in [*ladder(), *tried(), *longer()]}
     parser.add_argument(
         "--row", action="append", choices=rows, help="only this row; may be given again"
     )
