@@ -1,5 +1,6 @@
 """What the benchmarks of GPTs share: the other libraries' models, processes, turns and versions."""
 
+import argparse
 import json
 import os
 import platform
@@ -66,6 +67,46 @@ def in_turns(contestants: Iterable[str], rounds: int, measure: Callable) -> dict
             found.append(measure(contestant))
             print(f"  {contestant}: {found[-1]}", flush=True)
     return runs
+
+
+def best_rounds(module: str, key: str, arguments: list, contestants: Iterable, rounds: int) -> dict:
+    """The largest `key` that each contestant reaches in a round of its own, and all rounds."""
+
+    def one(contestant: str) -> float:
+        return in_own_process(module, *arguments, "--work", contestant)[key]
+
+    return {
+        contestant: {key: max(found), "all_rounds": [round(value, 1) for value in found]}
+        for contestant, found in in_turns(contestants, rounds, one).items()
+    }
+
+
+def read_options(doc: str, settings: Iterable[str], contestants: Iterable[str]):
+    """The command line: some of the settings (none: all), --quick, and --work for processes."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("settings", nargs="*", help="default: " + "; ".join(settings))
+    parser.add_argument("--quick", action="store_true", help="short, and nothing is written")
+    parser.add_argument("--work", choices=contestants, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if unknown := set(options.settings) - set(settings):
+        parser.error(f"no setting {sorted(unknown)}; there are {'; '.join(settings)}")
+    options.settings = options.settings or list(settings)
+    return options
+
+
+def heading(config: GPTConfig, rest: str) -> str:
+    """The heading of a table: the shape of its model, and what is done with it."""
+    shape = f"{config.n_layer} layers, width {config.n_embd}, vocabulary {config.vocab_size:,}"
+    return f"## {shape}, {rest}"
+
+
+def rate_table(found: dict, contestants: Iterable[str], key: str, unit: str, ours: str) -> list:
+    """Lines of a table: the rate of each contestant, and how many times as fast ours is."""
+    lines = [f"| | {unit} | {ours} |", "|---|---:|---:|"]
+    for who in contestants:
+        rate = found[who][key]
+        lines.append(f"| {who} | {rate:,.0f} | {found['ours'][key] / rate:.2f} × |")
+    return [*lines, "", about(found), ""]
 
 
 def versions() -> dict:

@@ -13,7 +13,6 @@ The contestants take turns, and the best of their rounds counts. Results go to
 benchmarks/results/generation.json and generation.md. Run it on an otherwise idle machine.
 """
 
-import argparse
 import inspect
 import json
 import textwrap
@@ -23,19 +22,11 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.common import (
-    about,
-    in_own_process,
-    in_turns,
-    llms_from_scratch_shape,
-    read_results,
-    transformers_gpt2,
-    versions,
-    write_results,
-)
+from benchmarks import common
 from lib.generation import Decoder, Sampler, generate
 from lib.model import GPT, PRESETS, GPTConfig
 
+MODULE = "benchmarks.generation"
 PROMPT = 16  # ids
 GREEDY = Sampler(temperature=0)
 
@@ -76,7 +67,7 @@ def ours_sampling(config: GPTConfig) -> Callable:
 def hugging_face(config: GPTConfig) -> Callable:
     """GPT-2 of transformers with the fused attention kernel and its default cache."""
     options = {"eos_token_id": None, "pad_token_id": 0}
-    model = transformers_gpt2(config, **options).eval()
+    model = common.transformers_gpt2(config, **options).eval()
 
     def run(ids, n):
         mask = torch.ones_like(ids)
@@ -107,7 +98,7 @@ def llms_from_scratch(config: GPTConfig) -> Callable:
     from llms_from_scratch.kv_cache.utils import KVCache
 
     mend(gpt2.MultiHeadAttention, gpt2)
-    model = gpt2.GPTModel(llms_from_scratch_shape(config)).eval()
+    model = gpt2.GPTModel(common.llms_from_scratch_shape(config)).eval()
 
     @torch.no_grad()
     def run(ids, n):
@@ -168,18 +159,10 @@ def growth(config: GPTConfig, lengths: list[int], repeats: int = 15) -> dict[str
 # --- Running and writing -------------------------------------------------------------------------
 
 
-def compared(name: str, quick: bool = False) -> dict[str, dict]:
+def compared(name: str, rounds: int, *arguments: str) -> dict[str, dict]:
     """Let the contestants take turns; keep the best round of each."""
-
-    def rate(contestant: str) -> float:
-        arguments = [name, "--work", contestant, *["--quick"] * quick]
-        return in_own_process("benchmarks.generation", *arguments)["ids_per_second"]
-
-    rounds = (QUICK if quick else SETTINGS[name]).rounds
-    return {
-        contestant: {"ids_per_second": max(rates), "all_rounds": [round(r, 1) for r in rates]}
-        for contestant, rates in in_turns(CONTESTANTS, rounds, rate).items()
-    }
+    arguments = [name, *arguments]
+    return common.best_rounds(MODULE, "ids_per_second", arguments, CONTESTANTS, rounds)
 
 
 def faster_by(found: dict) -> float:
@@ -189,33 +172,28 @@ def faster_by(found: dict) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("settings", nargs="*", help="default: " + "; ".join(SETTINGS))
-    parser.add_argument("--quick", action="store_true", help="short, and nothing is written")
-    parser.add_argument("--work", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if unknown := set(options.settings) - set(SETTINGS):
-        parser.error(f"no setting {sorted(unknown)}; there are {'; '.join(SETTINGS)}")
+    options = common.read_options(__doc__, SETTINGS, CONTESTANTS)
     if options.work:
         setting = QUICK if options.quick else SETTINGS[options.settings[0]]
         print(json.dumps(work(options.work, setting)))
         return
     if options.quick:
-        print(f"ours is {faster_by(compared('1M, 1', quick=True)):.2f} times as fast")
+        found = compared("1M, 1", QUICK.rounds, "--quick")
+        print(f"ours is {faster_by(found):.2f} times as fast as the faster of the others")
         return
-    results = read_results("generation")
-    for name in options.settings or SETTINGS:
+    results = common.read_results("generation")
+    for name in options.settings:
         print(name, flush=True)
-        results[name] = compared(name) | {"versions": versions()}
-        write_results("generation", results, report(results))
+        results[name] = compared(name, SETTINGS[name].rounds) | {"versions": common.versions()}
+        common.write_results("generation", results, report(results))
     lengths = [1, *range(16, 241, 32)]
     results["growth"] = {"lengths": lengths} | growth(PRESETS["tale"], lengths)
-    write_results("generation", results, report(results))
+    common.write_results("generation", results, report(results))
 
 
 def report(results: dict) -> str:
     """The results as a page of Markdown."""
-    lines = ["# Generation (chapter 07)", "", "`python -m benchmarks.generation`", ""]
+    lines = ["# Generation (chapter 07)", "", f"`python -m {MODULE}`", ""]
     lines += [
         f"float32 on all cores, random weights of the same shapes, a prompt of {PROMPT} ids "
         "continued greedily with a cache; best of several rounds taken in turns. Of "
@@ -224,7 +202,7 @@ def report(results: dict) -> str:
         "",
     ]
     for name in (name for name in SETTINGS if name in results):
-        lines += [*report_setting(name, results[name]), ""]
+        lines += report_setting(name, results[name])
     if "growth" in results:
         lines += report_growth(results["growth"])
     return "\n".join(lines)
@@ -232,18 +210,13 @@ def report(results: dict) -> str:
 
 def report_setting(name: str, found: dict) -> list[str]:
     setting = SETTINGS[name]
-    c, ours_rate = setting.config, found["ours"]["ids_per_second"]
-    lines = [
-        f"## {c.n_layer} layers, width {c.n_embd}, vocabulary {c.vocab_size:,}: "
-        f"{setting.B} × {setting.n} ids",
+    return [
+        common.heading(setting.config, f"{setting.B} × {setting.n} ids"),
         "",
-        "| | ids/s | ours, greedy, is faster |",
-        "|---|---:|---:|",
+        *common.rate_table(
+            found, CONTESTANTS, "ids_per_second", "ids/s", "ours, greedy, is faster"
+        ),
     ]
-    for who in CONTESTANTS:
-        rate = found[who]["ids_per_second"]
-        lines.append(f"| {who} | {rate:,.0f} | {ours_rate / rate:.2f} × |")
-    return [*lines, "", about(found)]
 
 
 def report_growth(found: dict) -> list[str]:

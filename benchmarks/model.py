@@ -13,7 +13,6 @@ profiler records them. Results go to benchmarks/results/model.json and model.md.
 otherwise idle machine.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -24,17 +23,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.common import (
-    about,
-    in_own_process,
-    in_turns,
-    llms_from_scratch_shape,
-    read_results,
-    transformers_gpt2,
-    versions,
-    write_results,
-)
+from benchmarks import common
 from lib.model import GPT, PRESETS, GPTConfig
+
+MODULE = "benchmarks.model"
 
 # What all contestants leave to the same kernels of PyTorch: matrix products, and attention.
 SHARED = ("aten::mm", "aten::addmm", "aten::bmm", "aten::_scaled_dot_product_flash")
@@ -71,7 +63,7 @@ def hugging_face(config: GPTConfig) -> nn.Module:
     class Logits(nn.Module):
         def __init__(self):
             super().__init__()
-            self.model = transformers_gpt2(config, use_cache=False)
+            self.model = common.transformers_gpt2(config, use_cache=False)
 
         def forward(self, ids):
             return self.model(ids).logits
@@ -83,7 +75,7 @@ def llms_from_scratch(config: GPTConfig, name: str) -> nn.Module:
     """The model of the book, or its faster variant. Its head is not tied: it has more weights."""
     from llms_from_scratch import ch04
 
-    return getattr(ch04, name)(llms_from_scratch_shape(config))
+    return getattr(ch04, name)(common.llms_from_scratch_shape(config))
 
 
 CONTESTANTS: dict[str, Callable] = {
@@ -148,10 +140,10 @@ def profiled(step: Callable) -> dict:
 def compared(name: str) -> dict[str, dict]:
     """Let the contestants take turns; keep the best forward pass and the best step of each."""
     size = SIZES[name]
-    runs = in_turns(
+    runs = common.in_turns(
         CONTESTANTS,
         size.rounds,
-        lambda contestant: in_own_process("benchmarks.model", name, "--work", contestant),
+        lambda contestant: common.in_own_process(MODULE, name, "--work", contestant),
     )
     found = {}
     for contestant, all_runs in runs.items():
@@ -168,20 +160,18 @@ def compared(name: str) -> dict[str, dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sizes", nargs="*", help="default: " + ", ".join(SIZES))
-    parser.add_argument("--work", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if unknown := set(options.sizes) - set(SIZES):
-        parser.error(f"no size {sorted(unknown)}; there are {', '.join(SIZES)}")
+    options = common.read_options(__doc__, SIZES, CONTESTANTS)
     if options.work:
-        print(json.dumps(work(options.work, SIZES[options.sizes[0]])))
+        print(json.dumps(work(options.work, SIZES[options.settings[0]])))
         return
-    results = read_results("model")
-    for name in options.sizes or SIZES:
+    if options.quick:
+        print(common.in_own_process(MODULE, "1M", "--work", "ours"))
+        return
+    results = common.read_results("model")
+    for name in options.settings:
         print(name, flush=True)
-        results[name] = compared(name) | {"versions": versions()}
-        write_results("model", results, report(results))
+        results[name] = compared(name) | {"versions": common.versions()}
+        common.write_results("model", results, report(results))
 
 
 def report(results: dict) -> str:
@@ -202,10 +192,8 @@ def report(results: dict) -> str:
 
 def report_size(name: str, found: dict) -> list[str]:
     size, runs = SIZES[name], {who: found[who] for who in CONTESTANTS}
-    c = size.config
     lines = [
-        f"## {name}: {c.n_layer} layers, width {c.n_embd}, vocabulary {c.vocab_size:,}, "
-        f"batch {size.B} × {size.T}",
+        common.heading(size.config, f"batch {size.B} × {size.T}"),
         "",
         "| | parameters | forward, tokens/s | step, tokens/s | memory, MB "
         "| ours is faster: forward | step |",
@@ -226,7 +214,7 @@ def report_size(name: str, found: dict) -> list[str]:
         f"PyTorch that all contestants call with the same shapes. Were all the rest free, the step "
         f"would be {1 / shared:.2f} times as fast.",
         "",
-        about(found),
+        common.about(found),
     ]
 
 

@@ -8,7 +8,7 @@ It needs the oracle extra, and `python -m pip install --no-deps llms-from-scratc
 dependencies, that package would replace the torch and the NumPy of the course.
 
 Every measurement runs in a process of its own with all cores, in float32, without dropout, on the
-same batches of random ids; the contestants take turns, and the best of their rounds counts. A step
+same batches of random ids; the contestants take turns, and the fastest step of all rounds counts. A step
 is all that a step of training needs: a batch, forward, loss, backward, clipping, AdamW. We use our
 own `train` with our own AdamW and clipping. The others use what their documentation uses: the
 model's own loss (transformers) or cross-entropy (llms-from-scratch), `clip_grad_norm_`, and
@@ -16,9 +16,7 @@ torch.optim.AdamW, as it comes and fused. Results go to benchmarks/results/train
 training.md. Run it on an otherwise idle machine.
 """
 
-import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,20 +26,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.common import (
-    about,
-    in_own_process,
-    in_turns,
-    llms_from_scratch_shape,
-    read_results,
-    transformers_gpt2,
-    versions,
-    write_results,
-)
+from benchmarks import common
 from lib.model import GPT, PRESETS, GPTConfig
 from lib.optim import AdamW, parameter_groups
 from lib.training import train
 
+MODULE = "benchmarks.training"
 RATE, DECAY, MAX_NORM = 1e-3, 0.1, 1.0
 
 
@@ -114,7 +104,7 @@ def hugging_face(size: Size, fused: bool = False) -> Callable:
 
     It moves the labels by one place, so it is given all of a row, and learns T - 1 targets of it.
     """
-    model = transformers_gpt2(size.config, use_cache=False)
+    model = common.transformers_gpt2(size.config, use_cache=False)
     return torch_loop(size, model, lambda model, x, y: model(x, labels=x).loss, fused)
 
 
@@ -125,7 +115,7 @@ def llms_from_scratch(size: Size, name: str, fused: bool = False) -> Callable:
     def loss_of(model, x, y):
         return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
 
-    model = getattr(ch04, name)(llms_from_scratch_shape(size.config))
+    model = getattr(ch04, name)(common.llms_from_scratch_shape(size.config))
     return torch_loop(size, model, loss_of, fused)
 
 
@@ -142,59 +132,44 @@ CONTESTANTS: dict[str, Callable] = {
 
 
 def work(contestant: str, size: Size) -> dict:
-    """Tokens a second in the step of median length; the first steps are not counted."""
+    """Tokens a second in the fastest step, as other work can only slow one down."""
     torch.manual_seed(0)
     run = CONTESTANTS[contestant](size)
-    run(2)
-    seconds = statistics.median(run(size.steps))
+    seconds = min(run(2 + size.steps)[2:])  # the first ones are slower
     return {"tokens_per_second": size.B * size.T / seconds, "seconds": seconds}
 
 
 # --- Running and writing -------------------------------------------------------------------------
 
 
-def compared(name: str, quick: bool = False) -> dict[str, dict]:
+def compared(name: str, rounds: int, *arguments: str) -> dict[str, dict]:
     """Let the contestants take turns; keep the best round of each."""
-
-    def rate(contestant: str) -> float:
-        arguments = [name, "--work", contestant, *["--quick"] * quick]
-        return in_own_process("benchmarks.training", *arguments)["tokens_per_second"]
-
-    rounds = (QUICK if quick else SIZES[name]).rounds
-    return {
-        contestant: {"tokens_per_second": max(rates), "all_rounds": [round(r) for r in rates]}
-        for contestant, rates in in_turns(CONTESTANTS, rounds, rate).items()
-    }
+    arguments = [name, *arguments]
+    return common.best_rounds(MODULE, "tokens_per_second", arguments, CONTESTANTS, rounds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sizes", nargs="*", help="default: " + ", ".join(SIZES))
-    parser.add_argument("--quick", action="store_true", help="short, and nothing is written")
-    parser.add_argument("--work", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if unknown := set(options.sizes) - set(SIZES):
-        parser.error(f"no size {sorted(unknown)}; there are {', '.join(SIZES)}")
+    options = common.read_options(__doc__, SIZES, CONTESTANTS)
     if options.work:
-        size = QUICK if options.quick else SIZES[options.sizes[0]]
+        size = QUICK if options.quick else SIZES[options.settings[0]]
         print(json.dumps(work(options.work, size)))
         return
     if options.quick:
-        compared("1M", quick=True)
+        compared("1M", QUICK.rounds, "--quick")
         return
-    results = read_results("training")
-    for name in options.sizes or SIZES:
+    results = common.read_results("training")
+    for name in options.settings:
         print(name, flush=True)
-        results[name] = compared(name) | {"versions": versions()}
-        write_results("training", results, report(results))
+        results[name] = compared(name, SIZES[name].rounds) | {"versions": common.versions()}
+        common.write_results("training", results, report(results))
 
 
 def report(results: dict) -> str:
     """The results as a page of Markdown."""
-    lines = ["# Training (chapter 06)", "", "`python -m benchmarks.training`", ""]
+    lines = ["# Training (chapter 06)", "", f"`python -m {MODULE}`", ""]
     lines += [
         "float32 on all cores, the same shapes, no dropout: batch, forward, loss, backward, "
-        "clipping and AdamW; the median step of the best of several rounds taken in turns. We: "
+        "clipping and AdamW; the fastest step of several rounds taken in turns. We: "
         "`train`, `AdamW` and `clip_gradients` of `lib/`. The others: torch.optim.AdamW and "
         "`clip_grad_norm_`; transformers with `labels=`. The head of `llms-from-scratch` is not "
         "tied.",
@@ -202,18 +177,9 @@ def report(results: dict) -> str:
     ]
     for name in (name for name in SIZES if name in results):
         size, found = SIZES[name], results[name]
-        c, our_rate = size.config, found["ours"]["tokens_per_second"]
-        lines += [
-            f"## {name}: {c.n_layer} layers, width {c.n_embd}, vocabulary {c.vocab_size:,}, "
-            f"batch {size.B} × {size.T}",
-            "",
-            "| | tokens/s | ours is faster |",
-            "|---|---:|---:|",
-        ]
-        for who in CONTESTANTS:
-            rate = found[who]["tokens_per_second"]
-            lines.append(f"| {who} | {rate:,.0f} | {our_rate / rate:.2f} × |")
-        lines += ["", about(found), ""]
+        lines += [common.heading(size.config, f"batch {size.B} × {size.T}"), ""]
+        columns = "tokens_per_second", "tokens/s", "ours is faster"
+        lines += common.rate_table(found, CONTESTANTS, *columns)
     return "\n".join(lines)
 
 
