@@ -8,9 +8,9 @@ It needs the oracle extra, and `python -m pip install --no-deps llms-from-scratc
 dependencies, that package would replace the torch and the NumPy of the course.
 
 Every measurement runs in a process of its own with all cores, in float32, without dropout, on the
-same batches of random ids; the contestants take turns, and the fastest step of all rounds counts. A step
-is all that a step of training needs: a batch, forward, loss, backward, clipping, AdamW. We use our
-own `train` with our own AdamW and clipping. The others use what their documentation uses: the
+same batches of random ids; the contestants take turns, and the fastest step of all rounds counts. A
+step is all that a step of training needs: a batch, forward, loss, backward, clipping, AdamW. We use
+our own `train` with our own AdamW and clipping. The others use what their documentation uses: the
 model's own loss (transformers) or cross-entropy (llms-from-scratch), `clip_grad_norm_`, and
 torch.optim.AdamW, as it comes and fused. Results go to benchmarks/results/training.json and
 training.md. Run it on an otherwise idle machine.
