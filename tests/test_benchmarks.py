@@ -11,9 +11,9 @@ from lib.course.storyworld import verify
 RAW_README = (ROOT / "README.md").read_text(encoding="utf-8")
 README = " ".join(RAW_README.split())
 RESULTS = ROOT / "benchmarks" / "results"
-TOKENIZER, WORLD, DATA, MODEL = (
+TOKENIZER, WORLD, DATA, MODEL, TRAINING, GENERATION = (
     json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    for name in ("tokenizer", "storyworld", "data", "model")
+    for name in ("tokenizer", "storyworld", "data", "model", "training", "generation")
 )
 
 
@@ -115,3 +115,51 @@ def test_a_step_of_our_gpt_needs_no_more_memory_than_another_and_shares_most_of_
     assert len(others) == 3
     assert all(ours["megabytes"] <= other["megabytes"] for other in others)
     assert 0.82 <= round(ours["shared_kernels"], 2) <= 0.90
+
+
+def times_as_fast(found, key, other):
+    return found["ours"][key] / found[other][key]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("trains Tale {} times as fast as the usual loop", "transformers"),
+        ("{} times as fast as around `GPTModel`", "llms-from-scratch GPTModel"),
+        ("{} times as fast as around `GPTModelFast`", "llms-from-scratch GPTModelFast"),
+    ],
+)
+def test_the_readme_quotes_what_was_measured_of_training(words, name):
+    ratio = times_as_fast(TRAINING["1M"], "tokens_per_second", name)
+    assert words.format(f"{ratio:.2f}") in README
+
+
+OTHERS = ("transformers", "llms-from-scratch")
+
+
+def test_generation_with_tale_is_at_least_twice_as_fast_as_the_faster_of_the_others():
+    ratios = [times_as_fast(GENERATION["1M, 1"], "ids_per_second", name) for name in OTHERS]
+    assert min(ratios) >= 2
+    quoted = (
+        "generates with Tale {:.1f} times as fast as `generate` of transformers and {:.1f} times"
+    )
+    assert quoted.format(*ratios) in README
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("124M, 1", "at 124 million parameters {} times as fast as the faster of them"),
+        ("124M, 16", "with 16 sequences at once {} times"),
+    ],
+)
+def test_the_readme_quotes_what_was_measured_of_large_generation(setting, words):
+    found = GENERATION[setting]
+    ratio = min(times_as_fast(found, "ids_per_second", name) for name in OTHERS)
+    assert words.format(f"{ratio:.2f}") in README
+
+
+def test_the_cost_of_an_id_grows_with_the_length_without_a_cache_and_hardly_with_one():
+    growth = GENERATION["growth"]
+    assert growth["no cache"][-1] > 5 * growth["no cache"][0]
+    assert growth["cache"][-1] < 2 * growth["cache"][0]
