@@ -134,6 +134,12 @@ def test_the_readme_quotes_what_was_measured_of_training(words, name):
     assert words.format(f"{ratio:.2f}") in README
 
 
+def test_the_readme_quotes_what_was_measured_of_training_a_larger_model():
+    names = ("transformers", "llms-from-scratch GPTModel", "llms-from-scratch GPTModelFast")
+    ratios = [times_as_fast(TRAINING["10M"], "tokens_per_second", name) for name in names]
+    assert "At 10 million parameters these are {:.2f}, {:.2f} and {:.2f}".format(*ratios) in README
+
+
 OTHERS = ("transformers", "llms-from-scratch")
 
 

@@ -141,6 +141,7 @@ def longer(steps: int = 400) -> list[Row]:
             rows[name],
             name=f"{depth}, {steps} steps",
             what="the same, trained for longer",
+            credit="tuned here",
             recipe=replace(rows[name].recipe, steps=steps),
             compared_with=name,
         )
