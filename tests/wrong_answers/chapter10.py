@@ -161,7 +161,7 @@ def keys_of_full_width(c):
     return by_parts(c, attention=4 * c.n_embd * c.n_head * c.head_dim)
 
 
-@wrong("10.2", "head_dim, which need not be")
+@wrong("10.2", "which need not be n_embd / n_head")
 def attention_of_gpt2_with_groups(c):
     D = c.n_embd // c.n_head
     return by_parts(c, attention=2 * c.n_embd * D * (c.n_head + c.n_kv_head))
