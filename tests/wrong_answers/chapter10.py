@@ -142,6 +142,18 @@ def sizes_for_shapes(data):
     return {n: (e["dtype"], int(np.prod(e["shape"]))) for n, e in tensors_of(data).items()}
 
 
+@wrong("10.1", "the header is UTF-8")
+def header_as_latin_1(data):
+    n = int.from_bytes(data[:8], "little")
+    return pairs_of(json.loads(data[8 : 8 + n].decode("latin-1")))
+
+
+@wrong("10.1", "before you make text of them")
+def text_cut_instead_of_bytes(data):
+    n = int.from_bytes(data[:8], "little")
+    return pairs_of(json.loads(data.decode("utf-8", "ignore")[8 : 8 + n]))
+
+
 # --- 10.2 Count a Llama --------------------------------------------------------------------------
 
 
@@ -397,6 +409,11 @@ def middle_of_the_range(blocks):
     return scales(blocks) * (np.hstack([lower(blocks), upper(blocks)]) - np.float32(7.5))
 
 
+@wrong("10.3", "return an array")
+def lists_of_numbers(blocks):
+    return (scales(blocks) * (np.hstack([lower(blocks), upper(blocks)]) - 8)).tolist()
+
+
 # --- 10.4 The way back ---------------------------------------------------------------------------
 
 
@@ -472,6 +489,11 @@ def heads_left_apart(weight, n_head):
 def halves_exchanged(weight, n_head):
     heads = weight.unflatten(0, (n_head, -1))
     return heads.roll(heads.shape[1] // 2, 1).flatten(0, 1)
+
+
+@wrong("10.4", "Rows were torn apart")
+def columns_not_kept(weight, n_head):
+    return weight.reshape(n_head, 2, -1).transpose(1, 2).reshape(weight.shape)
 
 
 # --- 10.5 Turn a vector --------------------------------------------------------------------------
@@ -590,6 +612,28 @@ def waves_multiplied(x, position, base):
 def waves_added(x, position, base):
     angles = angles_of(x, position, base)
     return x + torch.cat([angles.cos(), angles.sin()])
+
+
+@wrong("10.5", "laid out for neighbours")
+def angles_repeated_side_by_side(x, position, base):
+    angles, D = angles_of(x, position, base).repeat_interleave(2), len(x)
+    return x * angles.cos() + torch.cat([-x[D // 2 :], x[: D // 2]]) * angles.sin()
+
+
+@wrong("10.5", "has their two numbers side by side")
+def joined_side_by_side(x, position, base):
+    return torch.stack(turned(x, angles_of(x, position, base)).chunk(2), dim=1).flatten()
+
+
+@wrong("10.5", "turns the wrong way")
+def minus_in_the_second_half(x, position, base):
+    angles, D = angles_of(x, position, base).repeat(2), len(x)
+    return x * angles.cos() + torch.cat([x[D // 2 :], -x[: D // 2]]) * angles.sin()
+
+
+@wrong("10.5", "The shape is")
+def first_halves_alone(x, position, base):
+    return turned(x, angles_of(x, position, base)).chunk(2)[0]
 
 
 # --- 10.6 Shared keys ----------------------------------------------------------------------------
@@ -851,12 +895,41 @@ def a_list_for_each_message(tokenizer, messages):
     return [*ids, in_ids(tokenizer, [])]
 
 
-@wrong("10.7", "not the expected one")
+@wrong("10.7", "do not say what the prompt should say")
 def last_id_wrong(tokenizer, messages):
     return [*in_ids(tokenizer, messages)[:-1], 0]
 
 
-@wrong("10.7", "is a bound off by one")
+@wrong("10.7", "do not say what the prompt should say")
 def special_tokens_spaced_out(tokenizer, messages):
     messages = [(role, text.replace("<|", "< |")) for role, text in messages]
     return tokenizer.encode(conversation(messages), allowed_special="all")
+
+
+@wrong("10.7", "other than the user's became control tokens")
+def only_the_user_distrusted(tokenizer, messages):
+    start, end = markers(tokenizer)
+    ids = []
+    for role, text in messages:
+        allowed = () if role == "user" else "all"
+        ids += [start, *tokenizer.encode(f"{role}\n{text}", allowed), end]
+        ids += tokenizer.encode("\n")
+    return [*ids, start, *tokenizer.encode("assistant\n")]
+
+
+@wrong("10.7", "is no error")
+def hostile_text_refused(tokenizer, messages):
+    if any(token in text for token in tokenizer.special_tokens for _, text in messages):
+        raise ValueError("the text contains a special token")
+    return in_ids(tokenizer, messages)
+
+
+@wrong("10.7", "of other pieces")
+def encoded_line_by_line(tokenizer, messages):
+    start, end = markers(tokenizer)
+    ids = []
+    for role, text in messages:
+        lines = f"{role}\n{text}".splitlines(keepends=True)
+        ids += [start, *(i for line in lines for i in tokenizer.encode(line)), end]
+        ids += tokenizer.encode("\n")
+    return [*ids, start, *tokenizer.encode("assistant\n")]
