@@ -933,3 +933,21 @@ def encoded_line_by_line(tokenizer, messages):
         ids += [start, *(i for line in lines for i in tokenizer.encode(line)), end]
         ids += tokenizer.encode("\n")
     return [*ids, start, *tokenizer.encode("assistant\n")]
+
+
+@wrong("10.7", "became a control token")
+def start_and_text_in_one_piece(tokenizer, messages):
+    start, end = markers(tokenizer)
+    ids = []
+    for role, text in messages:
+        ids += tokenizer.encode(f"<|im_start|>{role}\n{text}", {"<|im_start|>"})
+        ids += [end, *tokenizer.encode("\n")]
+    return [*ids, start, *tokenizer.encode("assistant\n")]
+
+
+@wrong("10.7", "A marker of yours was encoded as plain text")
+def end_as_plain_text(tokenizer, messages):
+    start, ids = markers(tokenizer)[0], []
+    for role, text in messages:
+        ids += [start, *tokenizer.encode(f"{role}\n{text}<|im_end|>\n")]
+    return [*ids, start, *tokenizer.encode("assistant\n")]
