@@ -179,6 +179,7 @@ class KVCache:
 
     capacity: how many positions fit. The memory is taken once, at the first call; after that each
     call writes its own positions and copies no others. `len` is the number of positions kept.
+    n_head is that of the keys, of which a model may have fewer than of queries (chapter 10).
     Raises ValueError when it is full. For use without gradients.
     """
 
@@ -212,7 +213,9 @@ class KVCache:
 
     def select(self, rows: torch.Tensor) -> None:
         """Go on with these sequences of the batch, (n,); one may be taken several times."""
-        self.keys, self.values = self.keys[rows], self.values[rows]
+        kept = [x.narrow(2, 0, self.length)[rows] for x in (self.keys, self.values)]
+        self.keys, self.length = None, 0  # new memory, into which what is kept alone is copied
+        self.update(*kept)
 
 
 def window_start(n: int, context_length: int) -> int:
@@ -281,9 +284,7 @@ class PlainStep:
         x = F.embedding(ids[:, 0], self.tokens) + self.places[len(caches[0])]  # (B, C)
         for (norm1, qkv, proj, norm2, fc, back), cache in zip(self.blocks, caches, strict=True):
             h = F.linear(F.layer_norm(x, *norm1), *qkv)  # (B, 3C)
-            q, k, v = h.view(len(x), 3, self.n_head, 1, -1).unbind(
-                1
-            )  # 3 × (B, n_head, 1, head_dim)
+            q, k, v = h.view(len(x), 3, self.n_head, 1, -1).unbind(1)  # (B, n_head, 1, head_dim)
             y = F.scaled_dot_product_attention(q, *cache.update(k, v))
             x = x + F.linear(y.flatten(1), *proj)
             h = F.linear(F.layer_norm(x, *norm2), *fc)  # (B, 4C)
@@ -352,10 +353,8 @@ class Decoder:
     def __init__(self, model: GPT, cached: bool = True):
         check_mode(model)
         self.reader, self.rows = Reader(model, cached), []
-        self.context_length, self.device = (
-            model.config.context_length,
-            next(model.parameters()).device,
-        )
+        self.context_length = model.config.context_length
+        self.device = next(model.parameters()).device
 
     def starts(self) -> list[int]:
         """Where the window of each sequence begins."""

@@ -1,6 +1,7 @@
 """Chapter 07's generation against transformers, and what it must satisfy."""
 
 import math
+from dataclasses import dataclass
 from itertools import product
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from test_model import gpt2
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.data import END
 from lib.generation import (
@@ -34,7 +36,7 @@ from lib.generation import (
     until_stop,
     window_start,
 )
-from lib.model import GPT, Block, GPTConfig
+from lib.model import GPT, Block, GPTConfig, count_positions
 from lib.tokenizer import Tokenizer, initial_tokens, train_tokenizer
 
 hypothesis = pytest.importorskip("hypothesis", reason="install the dev extra")
@@ -494,6 +496,100 @@ def test_a_decoder_that_is_rewound_reads_on_as_if_nothing_had_been():
             got = decoder.extend(torch.tensor([[7]]))[0, -1]
             expected = Decoder(model).start([[*ids[: read - forget], 7]])[0]
             torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+class Copied(TorchDispatchMode):
+    """Notes how many numbers each operation that picks rows gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten.index.Tensor:
+            self.sizes.append(out.numel())
+        return out
+
+
+def test_sequences_that_are_selected_go_on_each_by_itself_and_no_empty_place_is_copied():
+    cache, k, new = KVCache(1000), noise(3, 2, 5, 4), noise(2, 2, 1, 4, seed=1)
+    cache.update(k, 2 * k)
+    with Copied() as copied:
+        cache.select(torch.tensor([2, 2]))
+    assert copied.sizes == [2 * 2 * 5 * 4] * 2  # keys and values of five positions
+    keys, values = cache.update(new, 2 * new)
+    assert torch.equal(keys, torch.cat([k[[2, 2]], new], 2)) and torch.equal(values, 2 * keys)
+
+
+@dataclass(frozen=True)
+class GroupedConfig:
+    """All that generation may ask a model's config for."""
+
+    vocab_size: int = 60
+    context_length: int = 32
+    n_layer: int = 2
+
+
+class Grouped(nn.Module):
+    """A model of another design: four heads of queries share two of keys and values."""
+
+    def __init__(self, config=GroupedConfig(), D=8):
+        super().__init__()
+        self.config, self.D = config, D
+        self.tokens = nn.Embedding(config.vocab_size, 4 * D)
+        self.places = nn.Embedding(config.context_length, 4 * D)
+        self.layers = nn.ModuleList([nn.Linear(4 * D, 8 * D) for _ in range(config.n_layer)])
+        self.head = nn.Linear(4 * D, config.vocab_size, bias=False)
+
+    def hidden_states(self, ids, mask=None, positions=None, caches=None):
+        caches = [None] * len(self.layers) if caches is None else caches
+        n = 0 if caches[0] is None else len(caches[0])
+        x = self.tokens(ids) + self.places(count_positions(ids, mask, n))  # (B, T, C)
+        see = torch.ones(ids.shape[1], n + ids.shape[1], dtype=torch.bool).tril(n)
+        see = see if mask is None else see & mask[:, None, None, :]
+        see = see | torch.eye(*see.shape[-2:], dtype=torch.bool).roll(n, 1)  # padding sees itself
+        for layer, cache in zip(self.layers, caches, strict=True):
+            q, k, v = layer(x).unflatten(2, (8, self.D)).transpose(1, 2).split([4, 2, 2], dim=1)
+            k, v = (k, v) if cache is None else cache.update(k, v)  # (B, 2, T_key, D)
+            y = F.scaled_dot_product_attention(q, k, v, see, enable_gqa=True)
+            x = x + y.transpose(1, 2).flatten(2)
+        return x
+
+    def forward(self, ids, mask=None, positions=None, caches=None):
+        return self.head(self.hidden_states(ids, mask, positions, caches))
+
+
+def grouped(seed=0, **changes):
+    torch.manual_seed(seed)
+    return Grouped(GroupedConfig(**changes)).eval()
+
+
+def test_fewer_heads_of_keys_than_of_queries_are_cached_as_they_are():
+    model, prompts = grouped(), [some_ids(n, seed=n) for n in (3, 9)]
+    decoder = Decoder(model)
+    decoder.start(prompts)
+    assert decoder.reader.caches[0].keys.shape == (2, 2, 32, 8) and not is_plain(model)
+
+
+@pytest.mark.parametrize("lengths", [[5], [1, 9, 32]])
+def test_a_model_of_another_design_needs_no_cache_for_the_same_logits(lengths):
+    model, prompts = grouped(), [some_ids(n, seed=n) for n in lengths]
+    steps = [some_ids(len(lengths), seed=100 + i) for i in range(70)]
+    ours = logits_along(model, prompts, steps, cached=True)
+    plain = logits_along(model, prompts, steps, cached=False)
+    torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-5)
+    assert ours.std() > 0.3
+
+
+def test_a_model_of_another_design_is_searched_and_speculated_with():
+    model, draft, prompt = grouped(), grouped(3, context_length=24, n_layer=1), some_ids(5)
+    expected = generate(model, [prompt], 60, GREEDY)[0]
+    assert beam_search(model, prompt, 60, 1)[0].ids == expected
+    assert speculative_generate(model, draft, prompt, 60, 3, GREEDY).ids == expected
+    for found in beam_search(model, prompt, 10, 4):
+        total = log_probabilities(model, [*prompt, *found.ids])[4:].sum().item()
+        assert found.score == pytest.approx(total / 10, abs=1e-4)
 
 
 # --- Whole sequences ------------------------------------------------------------------------------

@@ -104,6 +104,35 @@ def softmax_that_overflows(logits, temperature):
     return powers / powers.sum()
 
 
+@wrong("7.1", "is not yet the limit")
+def zero_raised_to_a_floor(logits, temperature):
+    return (logits / max(temperature, 0.1)).softmax(-1)
+
+
+@wrong("7.1", "kept its logit")
+def zero_keeps_the_logit(logits, temperature):
+    if temperature == 0:
+        return torch.where(logits == logits.max(), logits, 0.0)
+    return (logits / temperature).softmax(-1)
+
+
+@wrong("7.1", "their softmax is what is asked for")
+def zero_gives_logits(logits, temperature):
+    if temperature == 0:
+        return torch.where(logits == logits.max(), 0.0, -math.inf)
+    return (logits / temperature).softmax(-1)
+
+
+@wrong("7.1", "the exponent is 1/temperature")
+def power_of_the_temperature_without_the_sum(logits, temperature):
+    return logits.softmax(-1) ** temperature
+
+
+@wrong("7.1", "square of the temperature")
+def divided_by_the_square(logits, temperature):
+    return (logits / temperature**2).softmax(-1) if temperature else at_zero(logits)
+
+
 # --- 7.2 Top-k -----------------------------------------------------------------------------------
 
 
@@ -200,6 +229,39 @@ def softmax_over_the_batch(logits, k):
 def large_k_forgotten(logits, k):
     smallest = logits.topk(k).values[:, -1:]
     return torch.where(logits >= smallest, logits, -math.inf).softmax(-1)
+
+
+@wrong("7.2", "above the number of ids is not an error")
+def large_k_taken_for_one(logits, k):
+    k = k if k <= logits.shape[-1] else 1
+    return torch.where(logits >= threshold_of(logits, k), logits, -math.inf).softmax(-1)
+
+
+@wrong("7.2", "in the order of their size")
+def top_k_never_put_back(logits, k):
+    values = logits.sort(-1, descending=True).values
+    values[:, k:] = -math.inf
+    return values.softmax(-1)
+
+
+@wrong("7.2", "with 0 for the others; the exercise asks for probabilities")
+def best_logits_scattered(logits, k):
+    best = logits.topk(min(k, logits.shape[-1]))
+    return torch.zeros_like(logits).scatter(1, best.indices, best.values)
+
+
+@wrong("7.2", "at the ids that the first row keeps")
+def places_of_the_first_row(logits, k):
+    best = logits.topk(min(k, logits.shape[-1]))
+    p = torch.zeros_like(logits)
+    p[:, best.indices[0]] = best.values.softmax(-1)
+    return p
+
+
+@wrong("7.2", "the sum of the whole batch")
+def divided_by_the_sum_of_the_batch(logits, k):
+    p = torch.where(logits >= threshold_of(logits, k), logits.softmax(-1), 0.0)
+    return p / p.sum()
 
 
 # --- 7.3 Top-p -----------------------------------------------------------------------------------
@@ -305,6 +367,25 @@ def nucleus_as_a_mask(p, threshold):
 @wrong("7.3", "With p = 0 nothing is left, and 0/0 is nan")
 def nothing_left_at_zero(p, threshold):
     cut = nucleus_of(p, before(p) < threshold - 1e-7)
+    return cut / cut.sum()
+
+
+@wrong("7.3", "With p = 0 nothing was cut")
+def zero_keeps_all(p, threshold):
+    cut = nucleus_of(p, before(p) < (threshold or 1))
+    return cut / cut.sum()
+
+
+@wrong("7.3", "sorts once more")
+def put_back_the_wrong_way(p, threshold):
+    values, order = p.sort(descending=True)
+    cut = torch.where(values.cumsum(0) - values < threshold, values, 0.0)
+    return (cut / cut.sum())[order]
+
+
+@wrong("7.3", "the mask was laid over the ids")
+def mask_never_put_back(p, threshold):
+    cut = torch.where(before(p) < threshold, p, 0.0)
     return cut / cut.sum()
 
 
@@ -423,6 +504,28 @@ def one_id_too_few(model, prompt, n, caches):
     )
 
 
+@wrong("7.4", "take the largest logit of the last position")
+def logits_of_the_first_position(model, prompt, n, caches):
+    ids, new = list(prompt), []
+    for step in range(n):
+        places = torch.arange(len(prompt)) if step == 0 else torch.tensor([len(prompt) + step - 1])
+        logits = model(torch.tensor([ids]), positions=places, caches=caches)
+        new.append(logits[0, 0].argmax().item())
+        ids = new[-1:]
+    return new
+
+
+@wrong("7.4", "pass the same one")
+def another_cache_every_time(model, prompt, n, caches):
+    ids, new = list(prompt), []
+    for step in range(n):
+        places = torch.arange(len(prompt)) if step == 0 else torch.tensor([len(prompt) + step - 1])
+        logits = model(torch.tensor([ids]), positions=places, caches=[])
+        new.append(logits[0, -1].argmax().item())
+        ids = new[-1:]
+    return new
+
+
 # --- 7.5 Left padding ----------------------------------------------------------------------------
 
 
@@ -524,6 +627,24 @@ def rows_reversed(rows):
 @wrong("7.5", "Return three tensors")
 def positions_left_out(rows):
     return by_hand(rows)[:2]
+
+
+@wrong("7.5", "Your ids are floats")
+def ids_as_floats(rows):
+    ids, mask, positions = by_hand(rows)
+    return ids.float(), mask, positions
+
+
+@wrong("7.5", "One of the three is None")
+def no_mask_where_none_is_needed(rows):
+    ids, mask, positions = by_hand(rows)
+    return ids, None if mask.all() else mask, positions
+
+
+@wrong("7.5", "exchanged")
+def mask_and_positions_exchanged(rows):
+    ids, mask, positions = by_hand(rows)
+    return ids, positions, mask
 
 
 # --- 7.6 Stop strings across borders --------------------------------------------------------------
@@ -637,6 +758,54 @@ def one_string(pieces, stop):
     return "".join(holding(pieces, stop))
 
 
+def holding_back(pieces, stop, end_of):
+    """Gives out all but the end that `end_of(held)` names."""
+    held, out = "", []
+    for piece in pieces:
+        held += piece
+        if stop in held:
+            return [*out, held.split(stop)[0]]
+        k = end_of(held)
+        out.append(held[: len(held) - k])
+        held = held[len(held) - k :]
+    return [*out, held]
+
+
+@wrong("7.6", "hold back the longest")
+def shortest_end_held_back(pieces, stop):
+    return holding_back(
+        pieces,
+        stop,
+        lambda held: next((k for k in range(1, len(stop)) if held.endswith(stop[:k])), 0),
+    )
+
+
+@wrong("7.6", "another one may begin inside")
+def false_start_forgotten(pieces, stop):
+    out, begun = [""], ""
+    for character in "".join(pieces):
+        begun += character
+        if begun == stop:
+            return out
+        if not stop.startswith(begun):
+            out.append(begun)
+            begun = ""
+    return [*out, begun]
+
+
+@wrong("7.6", "`held[:-n]` is empty for n = 0")
+def slice_up_to_minus_zero(pieces, stop):
+    held, out = "", []
+    for piece in pieces:
+        held += piece
+        if stop in held:
+            return [*out, held.split(stop)[0]]
+        k = max(k for k in range(len(stop)) if held.endswith(stop[:k]))
+        out.append(held[:-k])
+        held = held[-k:] if k else ""
+    return [*out, held]
+
+
 # --- 7.7 Accept or replace -----------------------------------------------------------------------
 
 
@@ -723,3 +892,31 @@ def softmax_of_the_differences(p, q, i):
 def zero_over_zero(p, q, i):
     more = (p - q).clamp(min=0)
     return min(1.0, (p[i] / q[i]).item()), more / more.sum()
+
+
+@wrong("7.7", "makes all ids equally likely")
+def uniform_where_equal(p, q, i):
+    if torch.equal(p, q):
+        return 1.0, torch.full_like(p, 1 / len(p))
+    return right(p, q, i)
+
+
+@wrong("7.7", "The two are exchanged")
+def both_exchanged(p, q, i):
+    return right(p, q, i)[::-1]
+
+
+@wrong("7.7", "one for every id")
+def all_chances(p, q, i):
+    return (p / q).clamp(max=1), right(p, q, i)[1]
+
+
+@wrong("7.7", "Every proposal is accepted")
+def always_accepted(p, q, i):
+    return 1.0, right(p, q, i)[1]
+
+
+@wrong("7.7", "the chance that this id is refused")
+def divided_by_its_own_refusal(p, q, i):
+    chance, rest = right(p, q, i)
+    return chance, (p - q).clamp(min=0) / (1 - chance) if chance < 1 else rest

@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from lib.course.checks.engine import Probe, exercise
+from lib.course.checks.engine import Probe, exercise, same
 
 
 def distribution(*weights: float) -> torch.Tensor:
@@ -42,6 +42,9 @@ TEMPERATURE_MISTAKES = {
         lambda x, t: (x / math.sqrt(t)).softmax(-1)
     ),
     "You divided by 1 + temperature.": lambda x, t: (x / (1 + t)).softmax(-1),
+    "You divided by the square of the temperature.": lambda x, t: (x / t**2).softmax(-1),
+    "These are powers p^temperature: the exponent is 1/temperature, and the powers have to be "
+    "divided by their sum.": lambda x, t: x.softmax(-1) ** t,
     "The powers p^(1/temperature) are right, but do not sum to one: divide by their sum.": (
         lambda x, t: x.softmax(-1) ** (1 / t)
     ),
@@ -66,6 +69,11 @@ def temperature(probe: Probe) -> None:
             torch.tensor(2)
         ),
         "At temperature 0 the probability went to the least likely id.": one_hot(0, 3),
+        "At temperature 0 the likeliest id kept its logit; all probability on it means 1.": (
+            3 * one_hot(2, 3)
+        ),
+        "At temperature 0 you returned logits, 0 for the likeliest id and -inf for the others; "
+        "their softmax is what is asked for.": one_hot(2, 3).log(),
     }
     crash = "Temperature 0 is not treated by itself: all probability goes to the likeliest id."
     probe.compare((logits, 0), one_hot(2, 3), zero, 1e-5, on_crash=crash)
@@ -76,6 +84,16 @@ def temperature(probe: Probe) -> None:
         )
     }
     probe.compare((swapped, 0), one_hot(1, 3), last, 1e-5, on_crash=crash)
+    near = torch.tensor([1.0, 1.01, 0.9])
+    got = probe.call(near, 0)
+    split = isinstance(got, torch.Tensor) and got.shape == near.shape and 0 < got[0] < got[1]
+    probe.require(
+        not split,
+        "At temperature 0 a likely id besides the likeliest still has a probability: a small "
+        "number in place of 0 is not yet the limit.",
+        probe.describe(near, 0) + f"\nreturned  {got}",
+    )
+    probe.expect(got, one_hot(1, 3), {}, probe.describe(near, 0), 1e-5)
     probe.holds("temperature 0 is the likeliest id")
     large = torch.tensor([0.0, 90.0, 100.0])
     got = probe.call(large, 0.5)
@@ -111,6 +129,19 @@ def renormalised(logits, out):
     return logits.masked_fill(out, -math.inf).softmax(-1)
 
 
+def in_order(x, k):
+    """The logits from the largest on, and which of them are cut."""
+    return x.sort(-1, descending=True).values, torch.arange(x.shape[-1]).expand_as(x) >= k
+
+
+def first_rows_places(x, k):
+    """What each row keeps, put where the first row has its likeliest ids."""
+    best = x.topk(k)
+    return torch.zeros_like(x).scatter(
+        1, best.indices[:1].expand_as(best.indices), best.values.softmax(-1)
+    )
+
+
 TOP_K_MISTAKES = {
     "The softmax came before the cut, and what is left does not sum to one: cut the logits first, "
     "or divide by the new sum.": top_k_with(lambda x, out: x.softmax(-1).masked_fill(out, 0)),
@@ -135,6 +166,11 @@ TOP_K_MISTAKES = {
     "You cut to the logits; the exercise asks for probabilities.": top_k_with(
         lambda x, out: x.masked_fill(out, -math.inf)
     ),
+    "The probabilities came back in the order of their size: each has to go back to the place of "
+    "its own id.": lambda x, k: renormalised(*in_order(x, k)),
+    "You returned logits, with 0 for the others; the exercise asks for probabilities.": (
+        top_k_with(lambda x, out: x.masked_fill(out, 0))
+    ),
     "You returned the k probabilities alone, so that nobody knows which id each belongs to; return "
     "(B, V).": lambda x, k: x.topk(min(k, x.shape[-1])).values.softmax(-1),
     "The kept logits were divided by their sum: that is no softmax, and negative ones give "
@@ -145,6 +181,11 @@ ROWS_MISTAKES = {
     "say. Each row has its own.": top_k_with(renormalised, batch=True),
     "The threshold is that of the first row; each row has its own.": lambda x, k: renormalised(
         x, x < x[:1].topk(k).values[..., -1:]
+    ),
+    "Every row's probabilities stand at the ids that the first row keeps; each row has its "
+    "own.": first_rows_places,
+    "You divided by the sum of the whole batch; each row sums to one by itself.": top_k_with(
+        lambda x, out: (lambda p: p / p.sum())(x.softmax(-1).masked_fill(out, 0))
     ),
     "The softmax ran over the sequences of the batch and not over the ids.": (
         lambda x, k: x.masked_fill(x < x.topk(k).values[..., -1:], -math.inf).softmax(0)
@@ -183,7 +224,7 @@ def top_k(probe: Probe) -> None:
     probe.holds("each sequence of the batch by itself")
     compare([[1.0, 3.0, 2.0, -1.0]], 1)
     too_many = "A k above the number of ids is not an error: nothing is cut then."
-    compare([[1.0, 3.0, 2.0]], 5, crash=too_many)
+    compare([[1.0, 3.0, 2.0]], 5, {too_many: lambda x, k: one_hot(1, 3)[None]}, crash=too_many)
     probe.holds("k = 1, and a k above V")
 
 
@@ -218,6 +259,17 @@ def in_sorted_order(p, t):
     return shares(values, nucleus(values, t))
 
 
+def put_back_twice(p, t):
+    """Probabilities in sorted order, indexed by the order: that sorts instead of putting back."""
+    values, places = p.sort(descending=True, stable=True)
+    return shares(values, nucleus(values, t))[places]
+
+
+def mask_in_sorted_order(p, t):
+    values, _ = p.sort(descending=True, stable=True)
+    return shares(p, nucleus(values, t))
+
+
 TOP_P_MISTAKES = {
     "The token that crosses the threshold was dropped. Without it, what is left does not reach p: "
     "it belongs to the set.": lambda p, t: shares(p, nucleus(p, t, "below")),
@@ -233,6 +285,10 @@ TOP_P_MISTAKES = {
     "The probabilities came back in sorted order: each has to go back to its own id.": (
         in_sorted_order
     ),
+    "The way back is wrong: `q[order]` sorts once more. The i-th of the sorted values belongs to "
+    "the id `order[i]`, so write `result[order] = q`.": put_back_twice,
+    "Which ids stay was decided in sorted order, but the mask was laid over the ids in their own "
+    "order: put it back with what `sort` returned.": mask_in_sorted_order,
     "The set was gathered from the least likely id on; begin with the likeliest.": (
         lambda p, t: shares(p, nucleus(p, t, order="ascending"))
     ),
@@ -275,6 +331,9 @@ def top_p(probe: Probe) -> None:
             (3,), math.nan
         ),
         "With p = 0 all probabilities are 0: the likeliest id always stays.": torch.zeros(3),
+        "With p = 0 nothing was cut; the fewest likeliest ids are the likeliest alone.": (
+            lambda p, t: p
+        ),
     }
     compare((2, 5, 3), 0.0, none)
     compare((2, 5, 3), 1.0)
@@ -285,7 +344,10 @@ def top_p(probe: Probe) -> None:
 
 
 class Listening:
-    """A model that says 3 x last id + position + 1 (mod 11), and notes what it was asked."""
+    """A model that says 3 x id + position + 1 (mod 11) at every place, and notes what it is asked.
+
+    Without positions it counts from 0, which is right for the first call alone.
+    """
 
     def __init__(self):
         self.calls, self.fault = [], ""
@@ -300,11 +362,11 @@ class Listening:
         places = None if positions is None else torch.as_tensor(positions).reshape(-1).tolist()
         if places is not None and len(places) != n:
             raise ValueError(f"there are {n} ids but {len(places)} positions; pass one an id")
+        places = list(range(n)) if places is None and not self.calls else places
         self.calls.append((ids[0].tolist(), places, len(caches)))
         caches.extend(ids[0].tolist())
-        place = places[-1] if places else 0
-        logits = F.one_hot(torch.tensor([(3 * ids[0, -1].item() + place + 1) % 11]), 11).float()
-        return logits.expand(n, -1)[None] * 5
+        said = (3 * ids[0] + torch.tensor(places or [0] * n) + 1) % 11  # (T,)
+        return 5 * F.one_hot(said, 11).float()[None]  # (1, T, 11)
 
 
 def expected_calls(prompt: list[int], n: int) -> tuple[list[int], list[tuple]]:
@@ -342,6 +404,12 @@ def judge_calls(probe: Probe, calls, expected, new, prompt, example) -> None:
             shown,
         )
         probe.require(not again, "After the first call, one new id is read at a time.", shown)
+        probe.require(
+            got[2] == wanted[2],
+            "The list that you passed as `caches` does not hold what was read before: pass the "
+            "same one, `caches`, every time.",
+            f"{shown}\nthe list held {got[2]} ids, expected {wanted[2]}",
+        )
         probe.require(
             got[1] is not None,
             "No positions were passed, so the new id was taken for the first of a text. Pass its "
@@ -496,8 +564,23 @@ def left_padding(probe: Probe) -> None:
         got = probe.call(rows)
         three = isinstance(got, (tuple, list)) and len(got) == 3
         probe.require(three, "Return three tensors: ids, mask and positions.", example)
+        probe.require(
+            all(x is not None for x in got),
+            "One of the three is None; return all of them, also where no row needs padding.",
+            f"{example}\nreturned  {got}",
+        )
         ids, mask, positions = (
             torch.as_tensor(x) if not isinstance(x, torch.Tensor) else x for x in got
+        )
+        probe.require(
+            not ids.is_floating_point(),
+            "Your ids are floats, which no embedding looks up; make them whole numbers (int64).",
+            f"{example}\nids have dtype {ids.dtype}",
+        )
+        probe.require(
+            positions.dtype != torch.bool,
+            "The mask and the positions are exchanged: return ids, mask, positions.",
+            example,
         )
         wanted = padded(rows), marked(rows), numbered(marked(rows))
         ids_mistakes = {
@@ -610,6 +693,18 @@ def by_piece(pieces, stop):
     return "".join(given)
 
 
+def minus_zero(pieces, stop):
+    """What is left of the text where `held[:-n]` is given out, also for n = 0."""
+    held, given = "", ""
+    for piece in pieces:
+        held += piece
+        if stop in held:
+            return given + held[: held.index(stop)]
+        n = max((n for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0)
+        given, held = given + held[:-n], held[-n:] if n else ""
+    return given + held
+
+
 @exercise("7.6", "Stop strings across borders")
 def stop_strings(probe: Probe) -> None:
     def run(pieces, stop, complaint=""):
@@ -646,18 +741,34 @@ def stop_strings(probe: Probe) -> None:
             "One character of the stop string was given out.": whole[: first + 1],
             "Nothing was cut: the stop string is in your text.": whole,
         }
+        slips = {
+            "A piece at whose end nothing was held back is lost: `held[:-n]` is empty for n = 0. "
+            "Write `held[: len(held) - n]`.": minus_zero(pieces, stop)
+        }
         if first < 0:
             for name in list(mistakes):
                 if "held back" not in name and "each piece" not in name:
                     del mistakes[name]
-        probe.expect(text, wanted, mistakes, f"{example}\ntext joined from the pieces")
+        shown = f"{example}\ntext joined from the pieces"
+        if complaint and text == whole != wanted:
+            mistakes = {complaint: whole}
+        probe.expect(text, wanted, mistakes | slips, shown)
         return got, example
 
     run(["one two", " or END three"], "END")
     run(["one END two", " END three"], "END")
     probe.holds("the text ends before the first stop string")
     run(["one E", "N", "D two"], "END")
-    run(["aab", "c"], "ab")
+    inside = (
+        "The stop string was overlooked: where its beginning turns out to be a false start, "
+        "another one may begin inside that. In 'aab' the second 'a' begins 'ab'."
+    )
+    run(["aab", "c"], "ab", inside)
+    longest = (
+        "The stop string was overlooked: 'aa' ends with 'a' and with 'aa', and both begin 'aab'. "
+        "Of several ends that could become the stop string, hold back the longest."
+    )
+    run(["aa", "b c"], "aab", longest)
     probe.holds("also where it spans pieces")
     run(["one EN", "ough"], "END")
     run(["the EN"], "END")
@@ -745,6 +856,10 @@ REST_MISTAKES = {
     "You drew from what p and q have in common; that part has been accepted already.": (
         lambda p, q, i: sum_to_one(torch.minimum(p, q))
     ),
+    "You divided by the chance that this id is refused; divide by the sum of what p has more, "
+    "which is the chance that any proposal is.": lambda p, q, i: (
+        positive(p - q) / (1 - chance_of(p, q, i))
+    ),
     "You put everything on the id with the largest difference.": (
         lambda p, q, i: one_hot((p - q).argmax().item(), len(p))
     ),
@@ -760,24 +875,47 @@ def accept_or_replace(probe: Probe) -> None:
         pair = isinstance(got, (tuple, list)) and len(got) == 2
         probe.require(pair, "Return two things: the chance, and the distribution (V,).", example)
         chance, rest = got
+        sizes = [torch.as_tensor(x).numel() for x in got]
+        probe.require(
+            sizes != [len(p), 1],
+            "The two are exchanged: return the chance first, then the distribution.",
+            f"{example}\nreturned  {got}",
+        )
+        probe.require(
+            sizes[0] == 1,
+            f"You returned {sizes[0]} chances, one for every id; only that of the proposed id `i` "
+            "is asked for.",
+            f"{example}\nreturned  {got}",
+        )
         chance = chance.item() if isinstance(chance, torch.Tensor) else chance
         mistakes = {t: (lambda w=w: w(p, q, i)) for t, w in CHANCE_MISTAKES.items()}
         probe.expect(chance, chance_of(p, q, i), mistakes, f"{example}\nchance", 1e-5)
         rest = rest if isinstance(rest, torch.Tensor) else torch.as_tensor(rest)
         shown = f"{example}\nreplacement"
         if torch.equal(p, q):
-            fine = torch.isfinite(rest).all() and abs(rest.sum().item() - 1) < 1e-4
-            probe.require(
-                fine,
+            why = (
                 "Where p = q nothing is ever refused, but rounding may ask for a replacement, and "
-                "yours is 0/0: return p then.",
-                f"{shown}\nreturned  {rest.tolist()}",
             )
+            mistakes = {
+                f"{why}yours is 0/0: return p then.": torch.full_like(p, math.nan),
+                f"{why}yours has no probability at all: return p then.": torch.zeros_like(p),
+                f"{why}yours makes all ids equally likely: return p then.": (
+                    torch.full_like(p, 1 / len(p))
+                ),
+            }
+            probe.expect(rest, p, mistakes, shown, 1e-5)
             return chance, rest
         mistakes = {t: (lambda w=w: w(p, q, i)) for t, w in REST_MISTAKES.items()}
         probe.expect(rest, sum_to_one(positive(p - q)), mistakes, shown, 1e-5)
         return chance, rest
 
+    always = [probe.call(distribution(5, 3, 2), distribution(2, 3, 5), i) for i in (2, 0)]
+    probe.require(
+        not all(isinstance(got, (tuple, list)) and same(got[0], 1.0, 1e-6) for got in always),
+        "Every proposal is accepted, so the ids are distributed as the draft's, q. One that the "
+        "draft proposes more often than the model wants it must be refused now and then.",
+        probe.describe(distribution(5, 3, 2), distribution(2, 3, 5), 2),
+    )
     run((5, 3, 2), (2, 3, 5), 2)
     run((5, 3, 2), (2, 3, 5), 0)
     probe.holds("the chance is p / q, and at most 1")
