@@ -1,5 +1,6 @@
 """Plausible wrong answers to the exercises of chapter 06."""
 
+import copy
 import math
 
 import torch
@@ -72,6 +73,29 @@ def the_parameters_themselves(model):
 @wrong("6.1", "A long vector is in your list")
 def the_large_ones(model):
     return [name for name, w in model.named_parameters() if w.numel() > 4 and w.requires_grad]
+
+
+@wrong("6.1", "not called `weight`")
+def matrices_called_weight(model):
+    every = model.named_parameters()
+    return [n for n, w in every if n.endswith("weight") and w.ndim >= 2 and w.requires_grad]
+
+
+@wrong("6.1", "neither its size nor its name")
+def neither_bias_nor_norm_by_name(model):
+    every = model.named_parameters()
+    return [n for n, w in every if w.requires_grad and not n.endswith("bias") and "ln" not in n]
+
+
+@wrong("6.1", "More than two dimensions")
+def more_than_two(model):
+    return [n for n, w in model.named_parameters() if w.ndim > 2 and w.requires_grad]
+
+
+@wrong("6.1", "keep them whole")
+def names_of_the_modules(model):
+    every = model.named_parameters()
+    return [n.split(".")[0] for n, w in every if w.ndim >= 2 and w.requires_grad]
 
 
 # --- 6.2 One step of AdamW -----------------------------------------------------------------------
@@ -241,6 +265,39 @@ def in_place(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
     return w * (1 - lr * decay) - lr * m / (v.sqrt() + eps), mean, square
 
 
+@wrong("6.2", "your weights do not move")
+def means_of_the_step_before(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
+    m, v = corrected(mean, square, step, beta1, beta2)
+    return w * (1 - lr * decay) - lr * m / (v.sqrt() + eps), *means(g, mean, square, beta1, beta2)
+
+
+@wrong("6.2", "The learning rate is missing")
+def without_the_rate(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
+    mean, square = means(g, mean, square, beta1, beta2)
+    m, v = corrected(mean, square, step, beta1, beta2)
+    return w * (1 - lr * decay) - m / (v.sqrt() + eps), mean, square
+
+
+@wrong("6.2", "The change is returned")
+def the_change_alone(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
+    mean, square = means(g, mean, square, beta1, beta2)
+    m, v = corrected(mean, square, step, beta1, beta2)
+    return lr * m / (v.sqrt() + eps), mean, square
+
+
+@wrong("6.2", "exchanged in what you return")
+def square_before_mean(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
+    mean, square = means(g, mean, square, beta1, beta2)
+    m, v = corrected(mean, square, step, beta1, beta2)
+    return w * (1 - lr * decay) - lr * m / (v.sqrt() + eps), square, mean
+
+
+@wrong("6.2", "The means that came in are returned")
+def forgets_the_new_means(w, g, mean, square, step, lr, beta1, beta2, eps, decay):
+    m, v = corrected(*means(g, mean, square, beta1, beta2), step, beta1, beta2)
+    return w * (1 - lr * decay) - lr * m / (v.sqrt() + eps), mean, square
+
+
 # --- 6.3 Warm-up, plateau, descent ---------------------------------------------------------------
 
 
@@ -346,6 +403,32 @@ def no_descent(step, n_steps, peak, warmup, decay):
 def descent_of_no_length(step, n_steps, peak, warmup, decay):
     progress = (step - n_steps + decay) / decay
     return peak * (1 - math.sqrt(max(0, progress)))
+
+
+@wrong("6.3", "The peak is missing")
+def shares_of_the_peak(step, n_steps, peak, warmup, decay):
+    return (step + 1) / (warmup + 1) if step < warmup else descent(step, n_steps, 1.0, decay)
+
+
+@wrong("6.3", "counted from 1")
+def counted_from_1(step, n_steps, peak, warmup, decay):
+    step += 1
+    return (
+        peak * (step + 1) / (warmup + 1) if step < warmup else descent(step, n_steps, peak, decay)
+    )
+
+
+@wrong("6.3", "Brackets are missing")
+@warm
+def brackets_forgotten(step, n_steps, peak, warmup, decay):
+    progress = (step - n_steps + decay) / decay
+    return peak if progress <= 0 else 1 - math.sqrt(progress) * peak
+
+
+@wrong("6.3", "raised an error")
+def root_of_a_negative_progress(step, n_steps, peak, warmup, decay):
+    progress = (step - n_steps + decay) / max(decay, 1)
+    return peak * min((step + 1) / (warmup + 1), 1 - math.sqrt(progress))
 
 
 # --- 6.4 Many parts, one step --------------------------------------------------------------------
@@ -457,6 +540,18 @@ def weighed_by_rows(model, parts, optimizer):
     n, total = sum(len(ids) for ids in parts), 0.0
     for ids in parts:
         loss = loss_of(model, ids) * len(ids) / n
+        loss.backward()
+        total += loss.item()
+    optimizer.step()
+    return total
+
+
+@wrong("6.4", "weighed by the length of their rows")
+def weighed_by_the_length_of_rows(model, parts, optimizer):
+    optimizer.zero_grad()
+    n, total = sum(ids.shape[1] for ids in parts), 0.0
+    for ids in parts:
+        loss = loss_of(model, ids) * ids.shape[1] / n
         loss.backward()
         total += loss.item()
     optimizer.step()
@@ -667,6 +762,37 @@ def log_probability(model, batches, n_characters):
     return -sum(total_nats(model, batches)) / math.log(2) / n_characters
 
 
+@wrong("6.5", "yours is done twice")
+def softmax_before_the_loss(model, batches, n_characters):
+    was, total = model.training, 0.0
+    model.eval()
+    with torch.no_grad():
+        for x, y in batches:
+            p = model(x).softmax(-1).flatten(0, 1)
+            total += F.cross_entropy(p, y.flatten(), reduction="sum").item()
+    model.train(was)
+    return total / math.log(2) / n_characters
+
+
+@wrong("6.5", "Id 0 is left out")
+def id_0_taken_for_padding(model, batches, n_characters):
+    filled = [(x, y.masked_fill(y == 0, -100)) for x, y in batches]
+    return sum(total_nats(model, filled)) / math.log(2) / n_characters
+
+
+@wrong("6.5", "multiplied by `n_characters`")
+def times_characters(model, batches, n_characters):
+    return sum(total_nats(model, batches)) / math.log(2) * n_characters
+
+
+@wrong("6.5", "under `torch.no_grad()`")
+def keeps_the_graph_of_a_copy(model, batches, n_characters):
+    twin, total = copy.deepcopy(model).eval(), 0.0
+    for x, y in batches:
+        total += F.cross_entropy(twin(x).flatten(0, 1), y.flatten(), reduction="sum").item()
+    return total / math.log(2) / n_characters
+
+
 @wrong("6.5", "Dropout was on")
 def with_dropout(model, batches, n_characters):
     with torch.no_grad():
@@ -814,6 +940,24 @@ def asks_for_the_old_one(disk, name, data):
             raise
         disk.flush(name + ".part")
         disk.rename(name + ".part", name)
+
+
+@wrong("6.6", "The old file was moved away")
+def names_exchanged_in_rename(disk, name, data):
+    disk.write(name + ".part", data)
+    disk.flush(name + ".part")
+    disk.rename(name, name + ".part")
+
+
+@wrong("6.6", "the caller gets another error")
+def hides_the_error(disk, name, data):
+    try:
+        disk.write(name + ".part", data)
+    except OSError:
+        disk.delete(name + ".part")
+        raise RuntimeError("something went wrong") from None
+    disk.flush(name + ".part")
+    disk.rename(name + ".part", name)
 
 
 # --- 6.7 What a resume forgets -------------------------------------------------------------------

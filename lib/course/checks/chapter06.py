@@ -23,6 +23,7 @@ class Small(nn.Module):
         self.middle = nn.Linear(4, 4)
         self.filter = nn.Conv1d(4, 4, 2, bias=False)
         self.gain = nn.Parameter(torch.ones(64))
+        self.positions = nn.Parameter(torch.zeros(3, 4))
         self.last = nn.Linear(4, 5, bias=False)
         self.middle.weight.requires_grad_(not frozen)
         if tied:
@@ -56,9 +57,18 @@ DECAY_MISTAKES = {
     "Only matrices of exactly two dimensions are in your list; a filter with three decays too.": (
         lambda m: [n for n, w in named(m) if w.ndim == 2 and w.requires_grad]
     ),
-    "A long vector is in your list: what counts are the dimensions of a parameter, not its size.": (
-        lambda m: [n for n, w in named(m) if w.numel() > 5 and w.requires_grad]
+    "A matrix is missing that is not called `weight`: a parameter may have any name. Look at its "
+    "shape alone.": lambda m: [
+        n for n, w in named(m) if w.ndim >= 2 and w.requires_grad and n.endswith("weight")
+    ],
+    "More than two dimensions are asked for in your list; a matrix has two.": lambda m: [
+        n for n, w in named(m) if w.ndim > 2 and w.requires_grad
+    ],
+    "These are not the names that `named_parameters()` gives: keep them whole, as `ln.weight`.": (
+        lambda m: [n.split(".")[0] for n, w in named(m) if w.ndim >= 2 and w.requires_grad]
     ),
+    "A long vector is in your list: what counts are the dimensions of a parameter, neither its "
+    "size nor its name.": lambda m: [n for n, w in named(m) if w.numel() > 5 and w.requires_grad],
     "The embedding is missing: by the rule of this exercise everything with two or more dimensions "
     "decays.": lambda m: [
         n
@@ -112,7 +122,7 @@ def adamw(
     """One step of AdamW, with the usual mistakes as options."""
     if variant == "betas exchanged":
         beta1, beta2 = beta2, beta1
-    old = w
+    old, before = w, (mean, square)
     if variant == "L2":
         g = g + decay * w
     if variant == "L2 in the mean":
@@ -136,6 +146,8 @@ def adamw(
     t = {"from 0": step - 1, "one more": step + 1, "no power": 1}.get(variant, step)
     m = mean / (1 - beta1**t) if correct[0] else mean
     v = square / (1 - beta2**t) if correct[1] else square
+    if variant == "means of before":
+        m, v = before[0] / (1 - beta1**t), before[1] / (1 - beta2**t)
     if variant == "times t":
         m, v = mean / (1 - beta1 * t), square / (1 - beta2 * t)
     if variant == "corrected is kept":
@@ -150,7 +162,13 @@ def adamw(
         root = v + eps
     if variant == "no eps":
         root = v.sqrt()
-    change = lr * m / root
+    change = m / root if variant == "no lr" else lr * m / root
+    if variant == "means exchanged":
+        mean, square = square, mean
+    if variant == "means not renewed":
+        mean, square = before
+    if variant == "change alone":
+        return change, mean, square
     if variant == "decay without lr":
         return old * (1 - decay) - change, mean, square
     if variant in ("L2", "L2 in the mean", "no decay"):
@@ -215,6 +233,17 @@ ADAMW_MISTAKES = {
     "You step along the gradient of this step alone; Adam steps along its corrected mean.": (
         variant("no mean")
     ),
+    "At the first step your weights do not move. Do you step along the means of before it? First "
+    "let them take in the new gradient.": variant("means of before"),
+    "The learning rate is missing in the change.": variant("no lr"),
+    "The change is returned in place of the new weights: subtract it from them.": (
+        variant("change alone")
+    ),
+    "The two means are exchanged in what you return: first that of the gradient, then that of its "
+    "square.": variant("means exchanged"),
+    "The means that came in are returned; return the new ones, or all that was seen is lost.": (
+        variant("means not renewed")
+    ),
     "The corrected means are returned. The correction is for this step alone; keep the means as "
     "they are, or the next step corrects them again.": variant("corrected is kept"),
     "Steps count from 1 here: the first step divides by 1 − β, not by 0.": variant("from 0"),
@@ -261,6 +290,10 @@ def adamw_step(probe: Probe) -> None:
 
 def cooldown(step, n_steps, peak, warmup, decay, *, rise="right", fall="right"):
     """Warm-up, plateau, 1 − √ descent, with the usual mistakes as options."""
+    if fall == "no peak":
+        peak = 1.0
+    if fall == "from 1":
+        step += 1
     if step < warmup:
         share = {"zero": step / warmup, "early": (step + 1) / warmup}
         share |= {"none": 1.0, "from the peak": 1 - step / warmup}
@@ -290,6 +323,8 @@ def cooldown(step, n_steps, peak, warmup, decay, *, rise="right", fall="right"):
         "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
         "no descent": 1.0,
     }
+    if fall == "brackets":
+        return 1 - math.sqrt(progress) * peak
     return peak * shapes.get(fall, 1 - math.sqrt(progress))
 
 
@@ -330,6 +365,11 @@ COOLDOWN_MISTAKES = {
     "There is no descent: the last `decay` steps keep the peak.": falls("no descent"),
     "The progress is that of the whole run; it should run from 0 to 1 within the last `decay` "
     "steps.": falls("of the run"),
+    "The peak is missing: your rates are shares of it. Multiply by `peak`.": falls("no peak"),
+    "Your steps seem to be counted from 1; step 0 is the first.": falls("from 1"),
+    "Brackets are missing in the descent: the peak multiplies all of 1 − √progress.": (
+        falls("brackets")
+    ),
     "The descent begins right after the warm-up; before its last `decay` steps the run stays at "
     "the peak.": falls("from the warm-up"),
 }
@@ -341,8 +381,9 @@ def learning_rate(probe: Probe) -> None:
         for step in steps:
             args = (step, *rest)
             crash = "An error at this step: is there a division by a length that may be 0?"
+            crash = crash if 0 in rest else ""
             wrong = {text: (lambda *a, f=f: f(*a)) for text, f in COOLDOWN_MISTAKES.items()}
-            probe.compare(args, cooldown(*args), wrong, 1e-9, on_crash=crash)
+            probe.compare(args, cooldown(*args), wrong, 1e-6, on_crash=crash)
 
     rates([0, 1, 2, 3], 12, 1.0, 3, 5)
     probe.holds("the warm-up: no step is lost, step `warmup` is the first with the peak")
@@ -432,6 +473,10 @@ def big_step(parts, old, *, weigh="targets", slip="", keep=False, reported=None)
         / sum(len(p) for p in parts),
         "ids": sum(m * p.numel() for m, p in zip(means, parts, strict=True))
         / sum(p.numel() for p in parts),
+        "ids in a row": sum(m * p.shape[1] for m, p in zip(means, parts, strict=True))
+        / sum(p.shape[1] for p in parts),
+        "targets in a row": sum(m * (p.shape[1] - 1) for m, p in zip(means, parts, strict=True))
+        / sum(p.shape[1] - 1 for p in parts),
         "last": means[-1],
         "targets twice": sum(sums) / sum(n) / len(n),
     }
@@ -469,6 +514,11 @@ STEP_MISTAKES = {
     "The losses of all targets were added and not divided by their number.": {"weigh": "sum"},
     "The parts are weighed by their rows; rows of different parts have different numbers of "
     "targets.": {"weigh": "rows"},
+    "The parts are weighed by the length of their rows; a part has B · T targets.": {
+        "weigh": "targets in a row"
+    },
+    "The parts are weighed by the length of their rows; a part of shape (B, T + 1) has B · T "
+    "targets.": {"weigh": "ids in a row"},
     "The parts are weighed by their ids. A row of T + 1 ids has T targets.": {"weigh": "ids"},
     "Only the last part has an effect: the gradients of the others were erased. Call `zero_grad` "
     "once, before the first part.": {"weigh": "last"},
@@ -564,28 +614,33 @@ class Weighing(nn.Module):
         scores = torch.randn(V, V, generator=torch.Generator().manual_seed(0))
         self.table.weight.data = 2 * scores
         self.dropout = nn.Dropout(0.5)
-        self.with_gradients = False
+        self.seen = {"handed over": False, "gradients": False}  # copies add to it
         self.train(training)
 
     def forward(self, x):
-        self.with_gradients |= torch.is_grad_enabled()
+        self.seen["gradients"] |= torch.is_grad_enabled()
         return self.dropout(self.table(x))
 
     def __deepcopy__(self, memo):
-        return self  # so that the check sees what was done to it
+        if not self.seen["handed over"]:  # the check sees what the answer does to the model itself
+            self.seen["handed over"] = True
+            return self
+        with torch.random.fork_rng(devices=[]):  # new weights draw numbers, as dropout would
+            twin = Weighing(self.table.num_embeddings, self.training)
+        twin.seen = self.seen
+        return twin
 
 
-def nats(model, batches, reduction="sum", ignore=-100):
+def nats(model, batches, reduction="sum", softmax=False):
     """The loss of each batch, in nats."""
     was = model.training
     model.eval()
     with torch.no_grad():
-        losses = [
-            F.cross_entropy(
-                model(x).flatten(0, 1), y.flatten(), reduction=reduction, ignore_index=ignore
-            ).item()
-            for x, y in batches
-        ]
+        losses = []
+        for x, y in batches:
+            scores = model(x).softmax(-1) if softmax else model(x)
+            loss = F.cross_entropy(scores.flatten(0, 1), y.flatten(), reduction=reduction)
+            losses.append(loss.item())
     model.train(was)
     return losses
 
@@ -630,6 +685,15 @@ BITS_MISTAKES = {
     "The targets are moved once more: `y` is one place later than `x` already.": (
         lambda m, b, n: sum(nats(m, [(x[:, :-1], y[:, 1:]) for x, y in b])) / math.log(2) / n
     ),
+    "You multiplied by `n_characters` where you should divide.": (
+        lambda m, b, n: sum(nats(m, b)) / math.log(2) * n
+    ),
+    "`cross_entropy` takes logits and does the softmax itself; yours is done twice.": (
+        lambda m, b, n: sum(nats(m, b, softmax=True)) / math.log(2) / n
+    ),
+    "Id 0 is left out of your sum. It is a target like any other; padding is -100 alone.": (
+        lambda m, b, n: sum(nats(m, [(x, y.where(y != 0, -100)) for x, y in b])) / math.log(2) / n
+    ),
     "The result is a perplexity; the logarithm is wanted.": (
         lambda m, b, n: math.exp(sum(nats(m, b)) / sum(targets(b)))
     ),
@@ -670,7 +734,7 @@ def check_bits(probe: Probe, batches: list, n: int, training: bool) -> None:
         example,
     )
     probe.require(
-        not model.with_gradients,
+        not model.seen["gradients"],
         "The value is right, but PyTorch kept all activations for a backward pass: compute the "
         "loss under `torch.no_grad()`.",
         example,
@@ -705,11 +769,12 @@ class PowerCut(BaseException):
 class Disk:
     """Files in memory; the power goes before call number `cut`, or the disk is full at a write."""
 
-    __name__ = "disk"
-
     def __init__(self, files: dict, cut: int | None = None, room: int | None = None):
         self.files, self.safe = dict(files), set(files)
         self.cut, self.room, self.calls, self.log = cut, room, 0, []
+
+    def __repr__(self):
+        return "disk"
 
     def __deepcopy__(self, memo):
         return self
@@ -791,11 +856,11 @@ def cut_power(probe: Probe, cut: int, old: bytes, new: bytes) -> None:
 
 def fill_disk(probe: Probe, room: int, old: bytes, new: bytes) -> None:
     """The disk is full in the middle of a write."""
-    disk, raised = Disk({"model": old}, room=room), False
+    disk, raised = Disk({"model": old}, room=room), None
     try:
         probe.answer(disk, "model", new)
     except Exception as error:
-        raised = getattr(error, "errno", None) == 28
+        raised = error
     shown = told(disk, "the disk was full in a write", disk.files.get("model"))
     probe.require(
         disk.files.get("model") == old,
@@ -808,8 +873,18 @@ def fill_disk(probe: Probe, room: int, old: bytes, new: bytes) -> None:
         "OSError`, then `raise`.",
         shown + f"\nand the disk holds {sorted(disk.files)}",
     )
+    cause, shown = raised, shown + f"\nthe caller gets {raised!r}" * (raised is not None)
+    while cause is not None and getattr(cause, "errno", None) != 28:
+        cause = cause.__cause__  # raise OSError("no room for ...") from error
+    told_of = cause is not None and isinstance(raised, OSError)
     probe.require(
-        raised,
+        raised is None or told_of,
+        "The disk was full, and the caller gets another error: clean up, then pass the disk's own "
+        "on with a bare `raise`.",
+        shown,
+    )
+    probe.require(
+        told_of,
         "The disk was full, and the caller hears nothing of it: the run goes on without its "
         "checkpoint. Clean up, then `raise` the error again.",
         shown,
@@ -822,6 +897,12 @@ def replace_file(probe: Probe) -> None:
     disk = Disk({"model": old})
     probe.call(disk, "model", new)
     shown = told(disk, "", disk.files.get("model"))
+    probe.require(
+        "rename('model', " not in "".join(disk.log) or disk.files.get("model") == new,
+        "The old file was moved away. `rename(old, new)` gives the file `old` the name `new`: the "
+        "new content is to get the name of the old one.",
+        shown,
+    )
     probe.require(
         disk.files.get("model") == new,
         "When nothing goes wrong, the file should hold the new content; is a rename missing?",
@@ -876,6 +957,9 @@ class SmallRun:
         self.weights.sub_(0.01 / (1 + self.step) * self.momentum)
         self.step, self.position = self.step + 1, self.position + 1
         return loss.item()
+
+    def __repr__(self):
+        return f"SmallRun at step {self.step}"
 
     def __deepcopy__(self, memo):
         return self
