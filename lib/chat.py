@@ -6,7 +6,6 @@ message is a dictionary with "role" and "content", as in most programs that talk
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from lib.tokenizer import Tokenizer, to_utf8
 
 ROLES = ("system", "user", "assistant")
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+GREEDY = Sampler(temperature=0)
 
 # --- Special tokens ------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ def check_messages(messages: Sequence[Mapping[str, str]]) -> None:
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """How messages are written as ids, and read back: ChatML.
+    """How messages are written as ids: ChatML.
 
     What is special is written as ids by the template alone; roles and contents are encoded as plain
     text, so a content that spells a special token remains a text. Raises ValueError for a tokenizer
@@ -82,78 +82,70 @@ class ChatTemplate:
 
     def __post_init__(self):
         needed = [TURN_START, TURN_END, *([self.begin] if self.begin else [])]
-        missing = [name for name in needed if name not in self.tokenizer.special_tokens]
-        if missing:
+        if missing := [name for name in needed if name not in self.tokenizer.special_tokens]:
             raise ValueError(
                 f"this tokenizer lacks the special tokens {missing}; add them with "
                 "add_special_tokens, and rows for them with extend_vocabulary"
             )
 
-    @cached_property
-    def start_id(self) -> int:
-        return self.tokenizer.special_tokens[TURN_START]
-
-    @cached_property
-    def end_id(self) -> int:
-        return self.tokenizer.special_tokens[TURN_END]
-
-    @cached_property
-    def begin_ids(self) -> list[int]:
-        return [self.tokenizer.special_tokens[self.begin]] if self.begin else []
+    def special(self, *names: str | None) -> list[int]:
+        """The ids of special tokens; None has no id."""
+        return [self.tokenizer.special_tokens[name] for name in names if name]
 
     def opening(self, role: str) -> list[int]:
         """The ids that open a turn."""
-        return [self.start_id, *self.tokenizer.encode(role + "\n")]
+        return self.special(TURN_START) + self.tokenizer.encode(role + "\n")
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> Rendered:
         """A whole conversation, with its loss mask."""
         check_messages(messages)
-        ids, mask = [*self.begin_ids], [False] * len(self.begin_ids)
-        line_end = self.tokenizer.encode("\n")
+        pieces = [(self.special(self.begin), False)]
         for message in messages:
-            opening = self.opening(message["role"])
-            said = [*self.tokenizer.encode(message["content"]), self.end_id]
-            ids += opening + said + line_end
-            learned = [message["role"] == "assistant"] * len(said)
-            mask += [False] * len(opening) + learned + [False] * len(line_end)
-        return Rendered(ids, mask)
+            said = self.tokenizer.encode(message["content"]) + self.special(TURN_END)
+            pieces.append((self.opening(message["role"]), False))
+            pieces.append((said, message["role"] == "assistant"))
+            pieces.append((self.tokenizer.encode("\n"), False))
+        ids = [i for piece, _ in pieces for i in piece]
+        return Rendered(ids, [learned for piece, learned in pieces for _ in piece])
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """The ids after which the assistant's next turn follows."""
         return self.render(messages).ids + self.opening("assistant")
 
-    def parse(self, ids: Sequence[int]) -> list[dict[str, str]]:
-        """The messages that `render` made these ids of; ValueError if it cannot have been so."""
-        rest, messages = list(ids), []
-        if rest[: len(self.begin_ids)] == self.begin_ids:
-            rest = rest[len(self.begin_ids) :]
-        line_end = self.tokenizer.encode("\n")
-        while rest:
-            turn, rest = self.first_turn(rest), rest[rest.index(self.end_id) + 1 :]
-            messages.append(turn)
-            if rest[: len(line_end)] != line_end:
-                raise ValueError(
-                    f"turn {len(messages)} is not followed by a line end; pass ids as `render` "
-                    "makes them"
-                )
-            rest = rest[len(line_end) :]
-        return messages
 
-    def first_turn(self, ids: list[int]) -> dict[str, str]:
-        """The message at the beginning of some ids; ValueError if no whole turn stands there."""
-        if ids[0] != self.start_id or self.end_id not in ids:
-            raise ValueError(
-                f"no whole turn begins at {self.tokenizer.decode(ids[:8])!r}; one opens with "
-                f"{TURN_START} and closes with {TURN_END}"
-            )
-        inside = ids[1 : ids.index(self.end_id)]
-        role, _, content = self.tokenizer.decode(inside).partition("\n")
-        if set(inside) & set(self.tokenizer.special_tokens.values()) or role not in ROLES:
-            raise ValueError(
-                f"the turn of {role!r} has an unknown role, or a special token inside; it was not "
-                "made by `render`"
-            )
-        return {"role": role, "content": content}
+def first_turn(template: ChatTemplate, ids: list[int]) -> tuple[dict[str, str], list[int]]:
+    """The message at the beginning of some ids, and the ids behind it.
+
+    ValueError if no whole turn stands there, as `ChatTemplate.render` writes it.
+    """
+    start_id, end_id = template.special(TURN_START, TURN_END)
+    line_end = template.tokenizer.encode("\n")
+    if ids[0] != start_id or end_id not in ids:
+        raise ValueError(
+            f"no whole turn begins at {template.tokenizer.decode(ids[:8])!r}; one opens with "
+            f"{TURN_START} and closes with {TURN_END}"
+        )
+    n = ids.index(end_id)
+    role, _, content = template.tokenizer.decode(ids[1:n]).partition("\n")
+    inside = set(ids[1:n]) & set(template.tokenizer.special_tokens.values())
+    if inside or role not in ROLES or ids[n + 1 : n + 1 + len(line_end)] != line_end:
+        raise ValueError(
+            f"the turn of {role!r} has an unknown role, a special token inside, or no line end "
+            "behind it; pass ids as ChatTemplate.render makes them"
+        )
+    return {"role": role, "content": content}, ids[n + 1 + len(line_end) :]
+
+
+def parse(template: ChatTemplate, ids: Sequence[int]) -> list[dict[str, str]]:
+    """The messages that a template has rendered as these ids; ValueError if it cannot have."""
+    begin, rest, messages = template.special(template.begin), list(ids), []
+    if rest[: len(begin)] != begin:
+        raise ValueError(f"the ids do not begin with {template.begin}; pass a whole conversation")
+    rest = rest[len(begin) :]
+    while rest:
+        message, rest = first_turn(template, rest)
+        messages.append(message)
+    return messages
 
 
 # --- Talking -------------------------------------------------------------------------------------
@@ -165,7 +157,7 @@ def replies(
     template: ChatTemplate,
     conversations: Sequence[Sequence[Mapping[str, str]]],
     max_new_tokens: int = 256,
-    sampler: Sampler = Sampler(temperature=0),
+    sampler: Sampler = GREEDY,
     generator: torch.Generator | None = None,
     batch_size: int = 50,
 ) -> list[str]:
@@ -183,12 +175,13 @@ def replies(
                 "leave out its oldest messages"
             )
     special_ids = set(template.tokenizer.special_tokens.values())
+    [end_id] = template.special(TURN_END)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
         some = [prompts[i] for i in rows]
         room = min(max_new_tokens, context_length - max(map(len, some)))
-        said = generate(model, some, room, sampler, template.end_id, generator)
+        said = generate(model, some, room, sampler, end_id, generator)
         for i, ids in zip(rows, said, strict=True):
             ids = takewhile(lambda id: id not in special_ids, ids)
             texts[i] = template.tokenizer.decode(ids)
@@ -198,8 +191,8 @@ def replies(
 class Chat:
     """A conversation that goes on: `say` a text, get the answer; `messages` holds all so far.
 
-    When the context is full, the model is shown the newest messages that leave `room` ids for the
-    answer, always with the system's.
+    When the context is full, the model is shown the system's message and the newest others that
+    leave `room` ids for the answer. ValueError for a text that does not fit.
     """
 
     def __init__(
@@ -207,7 +200,7 @@ class Chat:
         model: GPT,
         template: ChatTemplate,
         system: str | None = None,
-        sampler: Sampler = Sampler(temperature=0),
+        sampler: Sampler = GREEDY,
         room: int = 64,
         generator: torch.Generator | None = None,
     ):
@@ -215,15 +208,15 @@ class Chat:
         self.room, self.generator = room, generator
         self.messages = [{"role": "system", "content": system}] if system else []
 
-    def window(self) -> list[dict[str, str]]:
-        """The messages that the model is shown; ValueError if not even the last one fits."""
+    def window(self, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+        """The messages that the model is shown."""
         limit = self.model.config.context_length - self.room
-        first = [m for m in self.messages[:1] if m["role"] == "system"]
-        rest = self.messages[len(first) :]
+        n = int(messages[0]["role"] == "system")
+        first, rest = messages[:n], messages[n:]
         while len(self.template.prompt(first + rest)) > limit:
             if len(rest) == 1:
                 raise ValueError(
-                    f"the last message leaves no {self.room} ids for an answer in a context of "
+                    f"the text leaves no {self.room} ids for an answer, in a context of "
                     f"{self.model.config.context_length}; say it in fewer words"
                 )
             rest = rest[2:]  # a question goes together with its answer
@@ -231,14 +224,8 @@ class Chat:
 
     def say(self, text: str) -> str:
         """Add what the user says and what the assistant answers; return the answer."""
-        self.messages.append({"role": "user", "content": text})
-        try:
-            shown = [self.window()]
-        except ValueError:
-            self.messages.pop()
-            raise
-        (answer,) = replies(
-            self.model, self.template, shown, 10**6, self.sampler, self.generator
-        )
-        self.messages.append({"role": "assistant", "content": answer})
+        messages = [*self.messages, {"role": "user", "content": text}]
+        shown, sampler = [self.window(messages)], self.sampler
+        [answer] = replies(self.model, self.template, shown, 10**6, sampler, self.generator)
+        self.messages = [*messages, {"role": "assistant", "content": answer}]
         return answer

@@ -109,6 +109,30 @@ def collate(examples: Sequence[Rendered], fill_id: int = 0) -> tuple[torch.Tenso
 # --- Batches -------------------------------------------------------------------------------------
 
 
+def checksum_of(examples: Sequence[Rendered], fill_id: int) -> str:
+    """SHA-256 of all that examples hold."""
+    facts = [[list(map(int, ids)), list(map(int, mask))] for ids, mask in examples]
+    return hashlib.sha256(json.dumps([facts, fill_id]).encode()).hexdigest()
+
+
+def deal(lengths: Sequence[int], batch_size: int, seed: int, number: int) -> list[list[int]]:
+    """Pool `number` of an endless shuffle: POOL batches, each of things of similar lengths.
+
+    Returns the numbers of the things. As `lib.data.Documents.pool`.
+
+    >>> [len(batch) for batch in deal([3, 5, 2, 4], batch_size=2, seed=0, number=0)] == [2] * POOL
+    True
+    """
+    n, size, chosen = len(lengths), POOL * batch_size, []
+    first, stop = number * size, (number + 1) * size
+    for epoch in range(first // n, (stop - 1) // n + 1):
+        begin, end = max(first - epoch * n, 0), min(stop - epoch * n, n)
+        chosen += shuffled(n, seed, epoch, begin, end).tolist()
+    chosen.sort(key=lambda i: lengths[i])
+    order = shuffled(POOL, seed, number, 0, POOL).tolist()
+    return [chosen[i * batch_size : (i + 1) * batch_size] for i in order]
+
+
 class ExampleBatches:
     """Endless batches (x, y) as `collate` makes them, each epoch in a new order.
 
@@ -117,38 +141,21 @@ class ExampleBatches:
     """
 
     def __init__(
-        self,
-        examples: Sequence[Rendered],
-        batch_size: int,
-        context_length: int,
-        seed: int = 0,
-        fill_id: int = 0,
+        self, examples: Sequence[Rendered], batch_size: int, context_length: int, seed=0, fill_id=0
     ):
         check_examples(examples, context_length)
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size is {batch_size!r}; choose a whole number, at least 1")
         self.examples, self.batch_size, self.seed = list(examples), batch_size, seed
-        self.fill_id, self.step = fill_id, 0
-        facts = [[list(ids), list(map(int, mask))] for ids, mask in self.examples]
-        self.checksum = hashlib.sha256(json.dumps([facts, fill_id]).encode()).hexdigest()
-
-    def pool(self, number: int) -> list[list[int]]:
-        """The examples of POOL batches, by length within the pool, the batches in random order."""
-        n, size = len(self.examples), POOL * self.batch_size
-        first, stop, chosen = number * size, (number + 1) * size, []
-        for epoch in range(first // n, (stop - 1) // n + 1):
-            begin, end = max(first - epoch * n, 0), min(stop - epoch * n, n)
-            chosen += shuffled(n, self.seed, epoch, begin, end).tolist()
-        chosen.sort(key=lambda i: len(self.examples[i].ids))
-        order = shuffled(POOL, self.seed, number, 0, POOL).tolist()
-        return [chosen[i * self.batch_size : (i + 1) * self.batch_size] for i in order]
+        self.lengths, self.fill_id, self.step = [len(e.ids) for e in examples], fill_id, 0
+        self.checksum = checksum_of(self.examples, fill_id)
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Batch number `step`."""
         if step < 0:
             raise ValueError(f"step is {step}; steps are counted from 0")
-        rows = self.pool(step // POOL)[step % POOL]
-        return collate([self.examples[i] for i in rows], self.fill_id)
+        pool = deal(self.lengths, self.batch_size, self.seed, step // POOL)
+        return collate([self.examples[i] for i in pool[step % POOL]], self.fill_id)
 
     def __iter__(self) -> "ExampleBatches":
         return self

@@ -4,8 +4,9 @@
     python assets/checkpoints/make_tale_chat.py --judge     only judge the model that is there
 
 Conversations of the story world's training split in both languages, mixed with plain stories; Muon
-for the matrices inside the blocks, AdamW for the rest. The folder `run-chat` beside it holds the log
-and the checkpoints; what later chapters load is `tale-chat`, with `assets/tokenizers/tale-chat.json`.
+for the matrices inside the blocks, AdamW for the rest. The folder `run-chat` beside it holds the
+log and the checkpoints; what later chapters load is `tale-chat`, and `tale-chat.json` among the
+tokenizers.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from lib.training import JsonLog, Lines, evaluate, train
 HERE = Path(__file__).resolve().parent
 RUN, BASE, CHAT = HERE / "run-chat", HERE / "tale-base", HERE / "tale-chat"
 TOKENIZERS = HERE.parent / "tokenizers"
-N_STEPS, BATCH_SIZE, SEED = 2400, 16, 0
+N_STEPS, N_STORIES, BATCH_SIZE, SEED = 4000, 8000, 16, 0
 ADAMW_RATE, MUON_RATE = 1e-3, 0.01
 
 
@@ -52,7 +53,7 @@ def training_examples(template: ChatTemplate, n_stories: int, context_length: in
     for language in ("en", "zh"):
         found = conversations(n_stories, language, SEED, fits)
         examples += [template.render(messages) for messages in found]
-        (begin_id,) = template.begin_ids
+        (begin_id,) = template.special(template.begin)
         for text in World().texts(n_stories // 2, language, SEED + 100):
             examples.append(plain_example(template.tokenizer.encode(text), begin_id))
     return examples
@@ -81,7 +82,7 @@ def judge(model, template: ChatTemplate, n: int) -> dict[str, dict[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=N_STEPS)
-    parser.add_argument("--stories", type=int, default=6000, help="of each language")
+    parser.add_argument("--stories", type=int, default=N_STORIES, help="of each language")
     parser.add_argument("--judge", action="store_true", help="only judge the model that is there")
     parser.add_argument("--n", type=int, default=200, help="tasks of each kind and language")
     arguments = parser.parse_args()
