@@ -178,13 +178,13 @@ class ExampleBatches:
 # --- Packing -------------------------------------------------------------------------------------
 
 
-def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+def first_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     """Share out things of some lengths on rows of a capacity: the number of each, row by row.
 
     The longest first, each into the first row that has room for it. (Johnson, 1973.) Raises
     ValueError for one that is longer than a row.
 
-    >>> pack([3, 5, 2, 4], capacity=7)
+    >>> first_fit([3, 5, 2, 4], capacity=7)
     [[1, 2], [3, 0]]
     """
     rows, room = [], []
