@@ -15,7 +15,14 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from lib.chat import TURN_END, TURN_START, ChatTemplate, add_special_tokens, replies
+from lib.chat import (
+    TURN_END,
+    TURN_START,
+    ChatTemplate,
+    Rendered,
+    add_special_tokens,
+    replies,
+)
 from lib.checkpoint import load_model, save_model
 from lib.course.conversations import complies, conversations, held_out_tasks
 from lib.course.storyworld import World
@@ -28,7 +35,7 @@ from lib.training import JsonLog, Lines, evaluate, train
 HERE = Path(__file__).resolve().parent
 RUN, BASE, CHAT = HERE / "run-chat", HERE / "tale-base", HERE / "tale-chat"
 TOKENIZERS = HERE.parent / "tokenizers"
-N_STEPS, N_STORIES, BATCH_SIZE, SEED = 4000, 8000, 16, 0
+N_STEPS, N_STORIES, BATCH_SIZE, SEED = 2000, 4000, 16, 0
 ADAMW_RATE, MUON_RATE = 1e-3, 0.01
 
 
@@ -44,7 +51,13 @@ def optimizers_for(model, n_steps: int) -> tuple[list, list]:
 
 
 def training_examples(template: ChatTemplate, n_stories: int, context_length: int) -> list:
-    """Conversations about n_stories of each language, and half as many plain stories."""
+    """Conversations about n_stories of each language, and half as many plain stories.
+
+    They are kept in the folder of the run, for when it goes on.
+    """
+    path = RUN / f"examples-{n_stories}.json"
+    if path.exists():
+        return [Rendered(*pair) for pair in json.loads(path.read_text(encoding="utf-8"))]
 
     def fits(messages) -> bool:
         return len(template.render(messages).ids) <= context_length + 1
@@ -56,6 +69,7 @@ def training_examples(template: ChatTemplate, n_stories: int, context_length: in
         (begin_id,) = template.special(template.begin)
         for text in World().texts(n_stories // 2, language, SEED + 100):
             examples.append(plain_example(template.tokenizer.encode(text), begin_id))
+    path.write_text(json.dumps(examples), encoding="utf-8")
     return examples
 
 
@@ -90,11 +104,11 @@ def main() -> None:
     tokenizer = add_special_tokens(plain, [TURN_START, TURN_END])
     template = ChatTemplate(tokenizer, begin=END)
     if not arguments.judge:
+        RUN.mkdir(exist_ok=True)
         model = extend_vocabulary(load_model(BASE, plain), tokenizer.vocab_size)
         context_length = model.config.context_length
         examples = training_examples(template, arguments.stories, context_length)
         optimizers, schedules = optimizers_for(model, arguments.steps)
-        RUN.mkdir(exist_ok=True)
         records = train(
             model,
             ExampleBatches(examples, BATCH_SIZE, context_length, seed=SEED),
