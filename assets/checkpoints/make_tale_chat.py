@@ -116,7 +116,7 @@ def main() -> None:
             schedules,
             arguments.steps,
             folder=RUN / "checkpoints",
-            save_every=50,
+            save_every=25,
             resume=True,
             tokenizer=tokenizer,
             reporters=[JsonLog(RUN / "log.jsonl"), Lines(50)],
