@@ -1,8 +1,8 @@
 """Conversations of the story world: what a chat model is taught, and how its answers are judged.
 
 A task is what the user says, an answer that is right, and what a program needs to judge another
-one. Five kinds: a story that meets an instruction, a question about a story, its mood, and puzzles
-with numbers or about who and what is where.
+one. Four kinds: a story that meets an instruction, a question about a story, the mood of its end,
+and puzzles, with numbers or about who and what is where.
 
     >>> from lib.course.storyworld import World
     >>> task = story_task(World().story(7, languages=("en",)), "en")
