@@ -66,6 +66,11 @@ def end_of_turn_lost(ids, mask):
     return ids[:-1], [*y[:-1], -100]
 
 
+@wrong("12.1", "the target None")
+def none_for_nothing(ids, mask):
+    return ids[:-1], [i if m else None for i, m in zip(ids[1:], mask[1:], strict=True)]
+
+
 # --- 12.2 A template -----------------------------------------------------------------------------
 
 
@@ -175,6 +180,38 @@ def marks_removed(messages, encode, start_id, end_id):
     return written(
         clean, encode, start_id, end_id, lambda m, p: assistant(m) and p in ("content", "end")
     )
+
+
+@wrong("12.2", "The marks do not occur")
+def marks_spelt(messages, encode, start_id, end_id):
+    ids, mask = [], []
+    for m in messages:
+        turn = encode(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n")
+        ids, mask = ids + turn, mask + [assistant(m)] * len(turn)
+    return ids, mask
+
+
+@wrong("12.2", "The whole turn of the assistant")
+def whole_turn_learned(messages, encode, start_id, end_id):
+    return written(messages, encode, start_id, end_id, lambda m, p: assistant(m))
+
+
+@wrong("12.2", "The line end behind the role is missing")
+def no_line_end_behind_the_role(messages, encode, start_id, end_id):
+    ids, mask = [], []
+    for m in messages:
+        opening, said = [start_id, *encode(m["role"])], [*encode(m["content"]), end_id]
+        ids += opening + said + encode("\n")
+        mask += [False] * len(opening) + [assistant(m)] * len(said) + [False]
+    return ids, mask
+
+
+@wrong("12.2", "What the system says is learned")
+def all_but_the_user_learned(messages, encode, start_id, end_id):
+    def learned(m, part):
+        return m["role"] != "user" and part in ("content", "end")
+
+    return written(messages, encode, start_id, end_id, learned)
 
 
 @wrong("12.2", "one entry for every id")
@@ -346,3 +383,16 @@ def empty_rows_counted(losses, y):
     real = (y != -100).float()
     rows = (losses * real).sum(1) / real.sum(1).clamp(min=1)
     return (losses * real).sum() / real.sum(), rows.mean()
+
+
+@wrong("12.6", "the id 0 is a target like any other")
+def positive_ids_alone(losses, y):
+    real = y > 0
+    rows = torch.stack([r[s].mean() for r, s in zip(losses, real, strict=True)])
+    return losses[real].mean(), rows.nanmean()
+
+
+@wrong("12.6", "These are sums")
+def not_divided(losses, y):
+    kept = losses * (y != -100)
+    return kept.sum(), kept.sum(1).mean()

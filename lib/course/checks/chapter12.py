@@ -34,6 +34,11 @@ TARGET_MISTAKES = {
             [i if m else 0 for i, m in zip(ids[1:], mask[1:], strict=False)],
         )
     ),
+    "What is not learned has the target None, which no tensor can hold; the number that the loss "
+    "leaves out is -100.": lambda ids, mask: (
+        ids[:-1],
+        [i if m else None for i, m in zip(ids[1:], mask[1:], strict=False)],
+    ),
     "The last id is not an input: nothing follows it that could be its target.": (
         lambda ids, mask: (list(ids), [*targets_where(mask[1:], ids[1:]), -100])
     ),
@@ -83,7 +88,9 @@ def turn(opening=False, content=True, end=True, line=False):
 NOTHING = turn(content=False, end=False)
 
 
-def render_with(assistant=None, other=None, skip=(), only_last=False, header=True):
+def render_with(
+    assistant=None, other=None, skip=(), only_last=False, header=True, roles=("assistant",)
+):
     """A template, with the usual mistakes as options."""
     assistant, other = assistant or turn(), other or NOTHING
 
@@ -91,7 +98,7 @@ def render_with(assistant=None, other=None, skip=(), only_last=False, header=Tru
         ids, mask = [], []
         for n, message in enumerate(messages):
             role, content = message["role"], message["content"]
-            learned = assistant if role == "assistant" else other
+            learned = assistant if role in roles else other
             if only_last and n < len(messages) - 1:
                 learned = NOTHING
             parts = {
@@ -107,6 +114,16 @@ def render_with(assistant=None, other=None, skip=(), only_last=False, header=Tru
         return ids, mask
 
     return run
+
+
+def role_without_line_end(messages, encode, start_id, end_id):
+    ids, mask = [], []
+    for m in messages:
+        said, learned = [*encode(m["content"]), end_id], m["role"] == "assistant"
+        opening = [start_id, *encode(m["role"])]
+        ids += opening + said + encode("\n")
+        mask += [False] * len(opening) + [learned] * len(said) + [False]
+    return ids, mask
 
 
 def as_one_text(messages, encode, start_id, end_id):
@@ -138,10 +155,18 @@ RENDER_MISTAKES = {
         render_with(assistant=NOTHING, other=turn())
     ),
     "Nothing is learned: look at the role of each message.": render_with(assistant=NOTHING),
+    "The whole turn of the assistant is learned, with its opening and the line end behind it; the "
+    "program writes those two.": render_with(assistant=turn(True, True, True, True)),
+    "The line end behind the role is missing: role and content run into each other.": (
+        role_without_line_end
+    ),
     "The line end behind each turn is missing.": render_with(skip=("line",)),
     "The role is missing: nobody could tell who speaks.": render_with(header=False),
 }
 LAST_MISTAKE = {
+    "What the system says is learned; these are the assistant's instructions, not its words.": (
+        lambda *args: render_with(roles=("system", "assistant"))(*args)
+    ),
     "Only the last turn is learned. Every answer of the assistant is one to learn from: all of "
     "them stand in one row, so they cost nothing.": render_with(only_last=True),
 }
@@ -164,6 +189,12 @@ def template(probe: Probe) -> None:
             len(got[0]) == len(got[1]),
             "The mask needs one entry for every id, also for the marks and line ends.",
             f"{example}\n{len(got[0])} ids, {len(got[1])} entries of the mask",
+        )
+        probe.require(
+            start_id in got[0],
+            "The marks do not occur: encoded as text they are ordinary characters, which any user "
+            "can type. Write `start_id` and `end_id` as ids.",
+            example,
         )
         found = {
             text: (lambda wrong=wrong: wrong(*args))
@@ -385,6 +416,10 @@ MEAN_MISTAKES = {
     ),
     "The sum is over targets, but you divided by all places: then the same answer counts less in a "
     "longer batch.": lambda x, y: (divided_by_places(x, y), divided_by_places(x, y)),
+    "These are sums: divide by the number of what you have added up.": lambda x, y: (
+        (x * (y != -100)).sum(),
+        (x * (y != -100)).sum(1).mean(),
+    ),
     "The mean over targets is right; in that of the examples each row was divided by its length "
     "with the padding.": lambda x, y: (
         by_target(x, y),
@@ -406,6 +441,12 @@ def means(probe: Probe) -> None:
         probe.require(pair, "Return two numbers: the mean over targets, and that over examples.")
         got = [float(value) for value in got]
         nan = any(value != value for value in got)
+        probe.require(
+            not (nan and (args[1] != -100).all()),
+            "Every place has a target here, and your mean is nan: the id 0 is a target like any "
+            "other, only -100 is none.",
+            probe.describe(*args),
+        )
         probe.require(
             not nan,
             "A row without a target has no mean: 0/0 is nan. Leave the row out.",
