@@ -35,7 +35,7 @@ from lib.training import JsonLog, Lines, evaluate, train
 HERE = Path(__file__).resolve().parent
 RUN, BASE, CHAT = HERE / "run-chat", HERE / "tale-base", HERE / "tale-chat"
 TOKENIZERS = HERE.parent / "tokenizers"
-N_STEPS, N_STORIES, BATCH_SIZE, SEED = 2000, 4000, 16, 0
+N_STEPS, N_STORIES, BATCH_SIZE, SEED = 700, 4000, 16, 0
 ADAMW_RATE, MUON_RATE = 1e-3, 0.01
 
 
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=N_STEPS)
     parser.add_argument("--stories", type=int, default=N_STORIES, help="of each language")
     parser.add_argument("--judge", action="store_true", help="only judge the model that is there")
-    parser.add_argument("--n", type=int, default=200, help="tasks of each kind and language")
+    parser.add_argument("--n", type=int, default=50, help="tasks of each kind and language")
     arguments = parser.parse_args()
     plain = load_tokenizer(TOKENIZERS / "tale.json")
     tokenizer = add_special_tokens(plain, [TURN_START, TURN_END])
