@@ -151,6 +151,23 @@ def parse(template: ChatTemplate, ids: Sequence[int]) -> list[dict[str, str]]:
 # --- Talking -------------------------------------------------------------------------------------
 
 
+def similar(lengths: Sequence[int], batch_size: int, spread: int = 32) -> list[list[int]]:
+    """Share out things on batches of similar lengths, none `spread` longer than the shortest.
+
+    Returns the numbers of the things; the shortest of a batch comes first.
+
+    >>> similar([50, 10, 12, 11], batch_size=2)
+    [[1, 3], [2], [0]]
+    """
+    batches = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        full = not batches or len(batches[-1]) == batch_size
+        if full or lengths[i] >= lengths[batches[-1][0]] + spread:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
+
+
 @torch.no_grad()
 def replies(
     model: GPT,
@@ -163,7 +180,7 @@ def replies(
 ) -> list[str]:
     """What the assistant says next in each conversation, up to its end of turn.
 
-    An answer also ends where the context is full. Those of similar length are read together.
+    An answer also ends where its own context is full. Prompts of similar length are read together.
     Raises ValueError for a conversation that fills the context already.
     """
     prompts = [template.prompt(messages) for messages in conversations]
@@ -176,15 +193,14 @@ def replies(
             )
     special_ids = set(template.tokenizer.special_tokens.values())
     [end_id] = template.special(TURN_END)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    for first in range(0, len(order), batch_size):
-        rows = order[first : first + batch_size]
+    for rows in similar([len(prompt) for prompt in prompts], batch_size):
         some = [prompts[i] for i in rows]
-        room = min(max_new_tokens, context_length - max(map(len, some)))
+        room = min(max_new_tokens, context_length - len(some[0]))  # of the shortest
         said = generate(model, some, room, sampler, end_id, generator)
         for i, ids in zip(rows, said, strict=True):
-            ids = takewhile(lambda id: id not in special_ids, ids)
-            texts[i] = template.tokenizer.decode(ids)
+            own = ids[: context_length - len(prompts[i])]
+            kept = takewhile(lambda id: id not in special_ids, own)
+            texts[i] = template.tokenizer.decode(kept)
     return texts
 
 

@@ -14,6 +14,7 @@ from lib.chat import (
     add_special_tokens,
     parse,
     replies,
+    similar,
 )
 from lib.data import END
 from lib.generation import Sampler
@@ -242,6 +243,19 @@ def test_answers_do_not_depend_on_the_others_in_the_batch():
     together = replies(model(), TEMPLATE, conversations, 8, batch_size=2)
     alone = [replies(model(), TEMPLATE, [c], 8)[0] for c in conversations]
     assert together == alone
+
+
+def test_a_long_prompt_beside_it_does_not_cut_an_answer_short():
+    conversations = [[user("the fox")], [user("the fox " * 7)]]
+    both = replies(model(seed=3), TEMPLATE, conversations)
+    assert both[0] == replies(model(seed=3), TEMPLATE, conversations[:1])[0]
+    n = len(TEMPLATE.prompt(conversations[1])) - len(TEMPLATE.prompt(conversations[0]))
+    assert 0 < n < 32 and both[1] == replies(model(seed=3), TEMPLATE, conversations[1:])[0]
+
+
+def test_batches_hold_what_is_of_similar_length():
+    found = similar([5, 90, 7, 6, 40, 91], 2)
+    assert found == [[0, 3], [2], [4], [1, 5]]
 
 
 def test_an_answer_stops_where_the_context_is_full():
