@@ -6,10 +6,13 @@ import re
 import pytest
 import torch
 
+from lib.chat import ChatTemplate, replies
 from lib.checkpoint import load_model
+from lib.course.conversations import KINDS, complies, held_out_tasks
 from lib.course.notebooks import ROOT
 from lib.course.storyworld import World, verify
-from lib.data import DocumentBatches, Shard, encode_documents, write_shard
+from lib.data import END, DocumentBatches, Shard, encode_documents, write_shard
+from lib.finetuning import collate, plain_example
 from lib.generation import Sampler, generate, log_probabilities
 from lib.tokenizer import load_tokenizer
 from lib.training import evaluate
@@ -67,3 +70,43 @@ def test_tale_base_is_near_the_floor(tokenizer, language):
         nats -= log_probabilities(model, ids).sum().item()
     bits = nats / math.log(2) - sum(story.bits(language) for story in stories)
     assert 0 < bits / sum(len(story.text[language]) for story in stories) <= 0.06
+
+
+# --- tale-chat -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def template():
+    chat = load_tokenizer(ROOT / "assets" / "tokenizers" / "tale-chat.json")
+    return ChatTemplate(chat, begin=END)
+
+
+@pytest.fixture(scope="module")
+def tale_chat(template):
+    return load_model(FOLDER / "tale-chat", template.tokenizer)
+
+
+def test_tale_chat_takes_at_most_8_megabytes():
+    assert sum(f.stat().st_size for f in (FOLDER / "tale-chat").iterdir()) <= 8e6
+
+
+def test_tale_chat_reaches_the_loss_of_its_card(template, tale_chat):
+    card = (FOLDER / "tale-chat" / "README.md").read_text(encoding="utf-8")
+    (recorded,) = re.findall(r"loss on plain stories \| ([\d.]+) nats", card)
+    texts = World().documents(200, seed=1, split="iid")
+    examples = [plain_example(template.tokenizer.encode(text), 0) for text in texts]
+    loss = evaluate(tale_chat, [collate(examples[i : i + 25]) for i in range(0, 200, 25)])
+    assert loss == pytest.approx(float(recorded), abs=5e-4)
+
+
+@pytest.mark.parametrize(("language", "column"), [("en", 0), ("zh", 1)])
+def test_tale_chat_complies_as_often_as_its_card_says(template, tale_chat, language, column):
+    card = (FOLDER / "tale-chat" / "README.md").read_text(encoding="utf-8")
+    n = int(re.findall(r"Of (\d+) tasks", card)[0])
+    tasks = held_out_tasks(n, language)
+    answers = replies(tale_chat, template, [task.messages for task in tasks])
+    for kind in KINDS:
+        counts = re.findall(rf"^\| {kind} \| (\d+) \| (\d+) \|$", card, re.MULTILINE)[0]
+        pairs = zip(tasks, answers, strict=True)
+        right = sum(complies(task, answer) for task, answer in pairs if task.kind == kind)
+        assert abs(right - int(counts[column])) <= 0.02 * n + 1, kind

@@ -1,0 +1,247 @@
+"""Chat: messages become ids that no text can forge, and ids become messages again (chapter 12).
+
+The layout is ChatML: <|im_start|>, the role, a line end, the content, <|im_end|>, a line end. A
+message is a dictionary with "role" and "content", as in most programs that talk to models.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import NamedTuple
+
+import torch
+
+from lib.generation import Sampler, generate
+from lib.model import GPT
+from lib.tokenizer import Tokenizer, to_utf8
+
+ROLES = ("system", "user", "assistant")
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+GREEDY = Sampler(temperature=0)
+
+# --- Special tokens ------------------------------------------------------------------------------
+
+
+def add_special_tokens(tokenizer: Tokenizer, names: Sequence[str]) -> Tokenizer:
+    """A tokenizer with more special tokens, behind all others: no id that was there changes.
+
+    Raises ValueError for a name that is a token already.
+
+    >>> from lib.tokenizer import train_tokenizer
+    >>> add_special_tokens(train_tokenizer(["a b"], 257), ["<|im_start|>"]).special_tokens
+    {'<|endoftext|>': 0, '<|im_start|>': 257}
+    """
+    taken = [name for name in names if to_utf8(name) in tokenizer.id_of]
+    if isinstance(names, str) or taken or len(set(names)) < len(names):
+        raise ValueError(
+            f"the new special tokens are {names!r}; pass a list of different names that are no "
+            f"token yet ({taken} are)"
+        )
+    tokens = [*tokenizer.tokens, *map(to_utf8, names)]
+    return Tokenizer(tokens, tokenizer.merges, [*tokenizer.special_tokens, *names])
+
+
+# --- The template --------------------------------------------------------------------------------
+
+
+class Rendered(NamedTuple):
+    """A text as ids, and which of them are to be learned."""
+
+    ids: list[int]
+    mask: list[bool]  # True for what the assistant says, and for the end of its turn
+
+
+def check_messages(messages: Sequence[Mapping[str, str]]) -> None:
+    """Refuse what is no list of messages with a known role and a text."""
+    if isinstance(messages, (str, Mapping)) or not messages:
+        raise ValueError(
+            'messages must be a list that is not empty; pass [{"role": "user", "content": text}]'
+        )
+    for i, message in enumerate(messages):
+        if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
+            raise ValueError(f'message {i} is {message!r}; pass a dict with "role" and "content"')
+        if message["role"] not in ROLES or not isinstance(message["content"], str):
+            raise ValueError(
+                f"message {i} has the role {message['role']!r} and a content of type "
+                f"{type(message['content']).__name__}; roles are {', '.join(ROLES)}, and a content "
+                "is text"
+            )
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """How messages are written as ids: ChatML.
+
+    What is special is written as ids by the template alone; roles and contents are encoded as plain
+    text, so a content that spells a special token remains a text. Raises ValueError for a tokenizer
+    without the special tokens.
+    """
+
+    tokenizer: Tokenizer
+    begin: str | None = None  # a special token before every conversation
+
+    def __post_init__(self):
+        needed = [TURN_START, TURN_END, *([self.begin] if self.begin else [])]
+        if missing := [name for name in needed if name not in self.tokenizer.special_tokens]:
+            raise ValueError(
+                f"this tokenizer lacks the special tokens {missing}; add them with "
+                "add_special_tokens, and rows for them with extend_vocabulary"
+            )
+
+    def special(self, *names: str | None) -> list[int]:
+        """The ids of special tokens; None has no id."""
+        return [self.tokenizer.special_tokens[name] for name in names if name]
+
+    def opening(self, role: str) -> list[int]:
+        """The ids that open a turn."""
+        return self.special(TURN_START) + self.tokenizer.encode(role + "\n")
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> Rendered:
+        """A whole conversation, with its loss mask."""
+        check_messages(messages)
+        pieces = [(self.special(self.begin), False)]
+        for message in messages:
+            said = self.tokenizer.encode(message["content"]) + self.special(TURN_END)
+            pieces.append((self.opening(message["role"]), False))
+            pieces.append((said, message["role"] == "assistant"))
+            pieces.append((self.tokenizer.encode("\n"), False))
+        ids = [i for piece, _ in pieces for i in piece]
+        return Rendered(ids, [learned for piece, learned in pieces for _ in piece])
+
+    def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """The ids after which the assistant's next turn follows."""
+        return self.render(messages).ids + self.opening("assistant")
+
+
+def first_turn(template: ChatTemplate, ids: list[int]) -> tuple[dict[str, str], list[int]]:
+    """The message at the beginning of some ids, and the ids behind it.
+
+    ValueError if no whole turn stands there, as `ChatTemplate.render` writes it.
+    """
+    start_id, end_id = template.special(TURN_START, TURN_END)
+    line_end = template.tokenizer.encode("\n")
+    if ids[0] != start_id or end_id not in ids:
+        raise ValueError(
+            f"no whole turn begins at {template.tokenizer.decode(ids[:8])!r}; one opens with "
+            f"{TURN_START} and closes with {TURN_END}"
+        )
+    n = ids.index(end_id)
+    role, _, content = template.tokenizer.decode(ids[1:n]).partition("\n")
+    inside = set(ids[1:n]) & set(template.tokenizer.special_tokens.values())
+    if inside or role not in ROLES or ids[n + 1 : n + 1 + len(line_end)] != line_end:
+        raise ValueError(
+            f"the turn of {role!r} has an unknown role, a special token inside, or no line end "
+            "behind it; pass ids as ChatTemplate.render makes them"
+        )
+    return {"role": role, "content": content}, ids[n + 1 + len(line_end) :]
+
+
+def parse(template: ChatTemplate, ids: Sequence[int]) -> list[dict[str, str]]:
+    """The messages that a template has rendered as these ids; ValueError if it cannot have."""
+    begin, rest, messages = template.special(template.begin), list(ids), []
+    if rest[: len(begin)] != begin:
+        raise ValueError(f"the ids do not begin with {template.begin}; pass a whole conversation")
+    rest = rest[len(begin) :]
+    while rest:
+        message, rest = first_turn(template, rest)
+        messages.append(message)
+    return messages
+
+
+# --- Talking -------------------------------------------------------------------------------------
+
+
+def similar(lengths: Sequence[int], batch_size: int, spread: int = 32) -> list[list[int]]:
+    """Share out things on batches of similar lengths, none `spread` longer than the shortest.
+
+    Returns the numbers of the things; the shortest of a batch comes first.
+
+    >>> similar([50, 10, 12, 11], batch_size=2)
+    [[1, 3], [2], [0]]
+    """
+    batches = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        full = not batches or len(batches[-1]) == batch_size
+        if full or lengths[i] >= lengths[batches[-1][0]] + spread:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
+
+
+@torch.no_grad()
+def replies(
+    model: GPT,
+    template: ChatTemplate,
+    conversations: Sequence[Sequence[Mapping[str, str]]],
+    max_new_tokens: int = 256,
+    sampler: Sampler = GREEDY,
+    generator: torch.Generator | None = None,
+    batch_size: int = 50,
+) -> list[str]:
+    """What the assistant says next in each conversation, up to its end of turn.
+
+    An answer also ends where its own context is full. Prompts of similar length are read together.
+    Raises ValueError for a conversation that fills the context already.
+    """
+    prompts = [template.prompt(messages) for messages in conversations]
+    context_length, texts = model.config.context_length, [""] * len(prompts)
+    for i, prompt in enumerate(prompts):
+        if len(prompt) >= context_length:
+            raise ValueError(
+                f"conversation {i} has {len(prompt)} ids, and context_length is {context_length}; "
+                "leave out its oldest messages"
+            )
+    special_ids = set(template.tokenizer.special_tokens.values())
+    [end_id] = template.special(TURN_END)
+    for rows in similar([len(prompt) for prompt in prompts], batch_size):
+        some = [prompts[i] for i in rows]
+        room = min(max_new_tokens, context_length - len(some[0]))  # of the shortest
+        said = generate(model, some, room, sampler, end_id, generator)
+        for i, ids in zip(rows, said, strict=True):
+            own = ids[: context_length - len(prompts[i])]
+            kept = takewhile(lambda id: id not in special_ids, own)
+            texts[i] = template.tokenizer.decode(kept)
+    return texts
+
+
+class Chat:
+    """A conversation that goes on: `say` a text, get the answer; `messages` holds all so far.
+
+    When the context is full, the model is shown the system's message and the newest others that
+    leave `room` ids for the answer. ValueError for a text that does not fit.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        template: ChatTemplate,
+        system: str | None = None,
+        sampler: Sampler = GREEDY,
+        room: int = 64,
+        generator: torch.Generator | None = None,
+    ):
+        self.model, self.template, self.sampler = model, template, sampler
+        self.room, self.generator = room, generator
+        self.messages = [{"role": "system", "content": system}] if system else []
+
+    def window(self, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+        """The messages that the model is shown."""
+        limit = self.model.config.context_length - self.room
+        n = int(messages[0]["role"] == "system")
+        first, rest = messages[:n], messages[n:]
+        while len(self.template.prompt(first + rest)) > limit:
+            if len(rest) == 1:
+                raise ValueError(
+                    f"the text leaves no {self.room} ids for an answer, in a context of "
+                    f"{self.model.config.context_length}; say it in fewer words"
+                )
+            rest = rest[2:]  # a question goes together with its answer
+        return first + rest
+
+    def say(self, text: str) -> str:
+        """Add what the user says and what the assistant answers; return the answer."""
+        messages = [*self.messages, {"role": "user", "content": text}]
+        shown, sampler = [self.window(messages)], self.sampler
+        [answer] = replies(self.model, self.template, shown, 10**6, sampler, self.generator)
+        self.messages = [*messages, {"role": "assistant", "content": answer}]
+        return answer

@@ -1,0 +1,130 @@
+"""Conversations of the story world: what a chat model is taught, and how its answers are judged.
+
+A task is what the user says, an answer that is right, and what a program needs to judge another
+one. Four kinds: a story that meets an instruction, a question about a story, the mood of its end,
+and puzzles, with numbers or about who and what is where.
+
+    >>> from lib.course.storyworld import World
+    >>> task = story_task(World().story(7, languages=("en",)), "en")
+    >>> complies(task, task.answer), complies(task, "Once upon a time.")
+    (True, False)
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lib.course.storyworld import (
+    World,
+    check_answer,
+    comply,
+    instruction,
+    puzzle,
+    questions,
+    verify_solution,
+)
+from lib.course.storyworld.instructions import Instruction
+from lib.course.storyworld.puzzles import Puzzle
+from lib.course.storyworld.questions import Question
+
+KINDS = ("story", "question", "mood", "puzzle")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a user asks, an answer that is right, and what an answer is judged by."""
+
+    kind: str  # of KINDS
+    language: str
+    text: str  # what the user says
+    answer: str
+    wanted: Instruction | Question | Puzzle
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The question alone, as a conversation."""
+        return [{"role": "user", "content": self.text}]
+
+
+def story_task(story, language: str, seed: int = 0) -> Task:
+    """An instruction that a story meets."""
+    wanted = instruction(story, language, seed)
+    return Task("story", language, wanted.text, story.text[language], wanted)
+
+
+def question_tasks(story, language: str, seed: int = 0, told: bool = True) -> list[Task]:
+    """All questions about a story in random order; told: the story stands before each question."""
+    before = story.text[language] + "\n" if told else ""
+    found = []
+    for question in questions(story, language, seed):
+        kind = "mood" if question.kind == "mood" else "question"
+        found.append(Task(kind, language, before + question.text, question.short, question))
+    random.Random(f"order {language} {seed} {story.text[language]}").shuffle(found)
+    return found
+
+
+def puzzle_task(seed: int | str, language: str, split: str = "train") -> Task:
+    """A puzzle, with its solution in steps."""
+    wanted = puzzle(seed, language, split)
+    return Task("puzzle", language, wanted.text, wanted.solution, wanted)
+
+
+def complies(task: Task, answer: str) -> bool:
+    """Whether an answer does what its task asks for, by the programs of the story world."""
+    if task.kind == "story":
+        return comply(task.wanted, answer, task.language).ok
+    if task.kind == "puzzle":
+        return verify_solution(task.wanted, answer).right
+    return check_answer(task.wanted, answer)
+
+
+def exchange(text: str, answer: str) -> list[dict[str, str]]:
+    """A question and its answer, as two messages."""
+    return [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+
+
+def grow(messages: list, tasks: list[Task], fits: Callable[[list], bool]) -> list:
+    """Add questions with their answers to a conversation, as long as it fits."""
+    for task in tasks:
+        longer = messages + exchange(task.text, task.answer)
+        if not fits(longer):
+            break
+        messages = longer
+    return messages
+
+
+def conversations(
+    n: int, language: str, seed: int = 0, fits: Callable[[list], bool] = lambda messages: True
+) -> Iterator[list[dict[str, str]]]:
+    """Conversations for training, three for each of n stories of the training split.
+
+    An instruction, the story, and questions about it; the story of the user, and questions about
+    it; a puzzle. In a quarter of the second the first question is about the mood. fits: whether a
+    list of messages is short enough for the model; conversations are as long as it allows, and
+    those that never fit are left out.
+    """
+    for i, story in enumerate(World().stories(n, seed, "train", (language,))):
+        asked = question_tasks(story, language, i, told=False)
+        if i % 4 == 0:
+            asked.sort(key=lambda task: task.kind != "mood")
+        wanted, (first, *more) = story_task(story, language, i), asked
+        riddle = puzzle_task(f"{seed}:{i}", language)
+        told = f"{story.text[language]}\n{first.text}"
+        for messages, tasks in (
+            (exchange(wanted.text, wanted.answer), asked[::-1]),
+            (exchange(told, first.answer), more),
+            (exchange(riddle.text, riddle.answer), []),
+        ):
+            if fits(messages):
+                yield grow(messages, tasks, fits)
+
+
+def held_out_tasks(n: int, language: str, seed: int = 1) -> list[Task]:
+    """n tasks of each kind of KINDS, of combinations that training never held."""
+    half = World().stories(n - n // 2, seed, "verb_object", (language,))
+    stories = [*half, *World().stories(n // 2, seed, "character_place", (language,))]
+    tasks = [story_task(story, language) for story in stories]
+    for kind in ("question", "mood"):
+        for story in stories:
+            tasks.append(next(t for t in question_tasks(story, language) if t.kind == kind))
+    return tasks + [puzzle_task(f"{seed}:{i}", language, "held_out") for i in range(n)]

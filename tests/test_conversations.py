@@ -1,0 +1,81 @@
+"""The conversations of the story world: right answers comply, wrong ones do not, nothing leaks."""
+
+import itertools
+
+import pytest
+
+from lib.course.conversations import (
+    KINDS,
+    complies,
+    conversations,
+    held_out_tasks,
+    puzzle_task,
+    question_tasks,
+    story_task,
+)
+from lib.course.storyworld import World
+from lib.course.storyworld.lexicon import LANGUAGES
+
+BOTH = pytest.mark.parametrize("language", LANGUAGES)
+
+
+@BOTH
+def test_the_answer_of_every_task_complies(language):
+    tasks = held_out_tasks(12, language)
+    assert [task.kind for task in tasks] == [kind for kind in KINDS for _ in range(12)]
+    assert all(complies(task, task.answer) for task in tasks)
+
+
+@BOTH
+def test_the_answer_of_another_task_does_not(language):
+    for kind in KINDS:
+        tasks = [task for task in held_out_tasks(12, language) if task.kind == kind]
+        pairs = list(itertools.pairwise(tasks))
+        wrong = [complies(one, other.answer) for one, other in pairs if one.answer != other.answer]
+        assert sum(wrong) <= 0.3 * len(wrong), kind
+        assert not any(complies(task, "") for task in tasks)
+
+
+@BOTH
+def test_conversations_take_turns_and_end_with_the_assistant(language):
+    found = list(conversations(5, language))
+    assert len(found) == 15
+    for messages in found:
+        roles = [message["role"] for message in messages]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+
+
+def test_conversations_are_as_long_as_they_may_be():
+    def fits(messages):
+        return len(messages) <= 4
+
+    assert {len(m) for m in conversations(5, "en", fits=fits)} == {2, 4}
+    assert list(conversations(2, "en", fits=lambda messages: False)) == []
+
+
+def test_another_seed_gives_other_conversations_and_the_same_seed_the_same():
+    one, again, other = (list(conversations(3, "en", seed)) for seed in (1, 1, 2))
+    assert one == again and not any(messages in other for messages in one)
+
+
+@BOTH
+def test_no_story_of_training_is_among_the_tasks(language):
+    told = {m["content"] for messages in conversations(30, language) for m in messages}
+    tasks = held_out_tasks(10, language)
+    assert not told & {task.text for task in tasks if task.kind != "story"}
+    assert not told & {task.answer for task in tasks if task.kind == "story"}
+
+
+def test_a_question_can_be_asked_with_and_without_its_story():
+    story = World().story(3, languages=("en",))
+    with_story, without = (question_tasks(story, "en", told=told) for told in (True, False))
+    text = story.text["en"] + "\n"
+    assert [task.text for task in with_story] == [text + task.text for task in without]
+
+
+def test_what_is_cut_or_half_right_does_not_comply():
+    story = World().story(3, languages=("en",))
+    task = story_task(story, "en")
+    assert not complies(task, task.answer[: len(task.answer) // 2])
+    puzzle = puzzle_task(1, "en")
+    assert not complies(puzzle, puzzle.answer.split("Answer:")[0])
