@@ -192,9 +192,11 @@ def part_of_model(model: Llama, first: int, stop: int, embedding, norm) -> Llama
             f"the model is a {type(model).__name__}; pass a Llama, whose positions enter in every "
             "block anew (a GPT is given them once, at the bottom)"
         )
-    n_layer = model.config.n_layer
-    if not 0 < first + (stop == n_layer) or not 0 <= first < stop <= n_layer:
-        raise ValueError(f"blocks {first} to {stop} of {n_layer}; choose 0 <= first < stop")
+    if not 0 <= first < stop <= model.config.n_layer:
+        raise ValueError(
+            f"blocks {first} to {stop} of {model.config.n_layer}; leave one block or more on each "
+            "side of the cut"
+        )
     config = replace(
         model.config, n_layer=stop - first, vocab_size=embedding.num_embeddings, tied=False
     )
