@@ -39,7 +39,7 @@ def near_duplicates(texts: Sequence[str], n: int = 3, least: float = 0.5) -> lis
     groups are closed: what is like a member belongs to the group. Raises ValueError for a share
     outside (0, 1].
 
-    >>> near_duplicates(["Call 0800 now to win a car", "Hello", "CALL 0900 now, to win a car!"])
+    >>> near_duplicates(["Win a car now, call 0800", "Hello", "WIN a car: now call 0900!"])
     [0, 1, 0]
     """
     if not 0 < least <= 1:
