@@ -277,7 +277,7 @@ def largest_gap(labels, p, n_bins):
     return float(max(abs(gap) for _, gap in gaps(labels, p, n_bins)))
 
 
-@wrong("11.5", "have kept their signs")
+@wrong("11.5", "kept their signs")
 def signed(labels, p, n_bins):
     return float(sum(n * gap for n, gap in gaps(labels, p, n_bins)) / len(labels))
 
