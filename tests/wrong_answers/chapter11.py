@@ -467,6 +467,13 @@ def words_once(train, test):
     return table(train, [list(set(text)) for text in test], train, train)
 
 
+@wrong("11.7", "the order in which the words were met")
+def columns_as_met(train, test):
+    words = list(dict.fromkeys(word for text in train for word in text))
+    df = Counter(word for text in train for word in set(text))
+    return np.array([[t.count(w) * math.log(len(train) / df[w]) for w in words] for t in test])
+
+
 @wrong("11.7", "nothing to stumble over")
 def stumbles_over_new_words(train, test):
     words = sorted({word for text in train for word in text})
