@@ -5,14 +5,15 @@ ones, a gated MLP, and keys and values that several heads share (Touvron et al.,
 B (sequences), T (positions), C = n_embd and D = head_dim.
 """
 
+import math
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib.attention import joint_mask
+from lib.attention import check_heads, joint_mask
 from lib.model import find_positions, initialise, look_up
 
 
@@ -34,12 +35,13 @@ class LlamaConfig:
     qk_norm: bool = False  # whether queries and keys are normalised, head by head (Qwen3)
 
     def __post_init__(self):
-        if self.head_dim is None and isinstance(self.n_head, Integral) and self.n_head > 0:
-            object.__setattr__(self, "head_dim", self.n_embd // self.n_head)
         sizes = "vocab_size context_length n_layer n_head n_kv_head n_embd n_hidden head_dim"
         for name in sizes.split():
             size = getattr(self, name)
-            if not isinstance(size, Integral) or size < 1:
+            if name == "head_dim" and size is None:
+                check_heads(self.n_embd, self.n_head, dropout=0.0)
+                object.__setattr__(self, name, self.n_embd // self.n_head)
+            elif not isinstance(size, Integral) or size < 1:
                 raise ValueError(f"{name} is {size!r}; choose a whole number, 1 or more")
         if self.n_head % self.n_kv_head:
             raise ValueError(
@@ -52,8 +54,9 @@ class LlamaConfig:
                 "pairs of numbers"
             )
         for name in ("rope_base", "norm_eps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; choose a number above 0")
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value!r}; choose a number above 0")
 
 
 class RMSNorm(nn.Module):

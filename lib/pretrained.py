@@ -128,14 +128,8 @@ def check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, tuple], path) 
             )
 
 
-@torch.no_grad()
-def fill_from(model: nn.Module, source, names: Mapping[str, str], change: Callable | None = None):
-    """Copy the tensors of an opened file into a GPT or a Llama, one at a time.
-
-    source: has `path`, `shapes` (name -> shape) and `read(name)`. names: theirs for each of ours.
-    change(name, tensor): what their tensor is in our order. Raises ValueError, before anything is
-    read, if a tensor is missing, superfluous or of another shape.
-    """
+def check_tensors(model: nn.Module, source, names: Mapping[str, str]) -> None:
+    """`check_shapes` for a model and an opened file, whose tensors go by `names`."""
     ours = model_tensors(model)
     wanted = {
         names[n]: tuple(t.shape)[::-1] if is_transposed(model, n) else tuple(t.shape)
@@ -148,7 +142,32 @@ def fill_from(model: nn.Module, source, names: Mapping[str, str], change: Callab
         if not NO_WEIGHTS.search(name) and name not in unused
     }
     check_shapes(wanted, found, source.path)
-    for name, weights in ours.items():
+
+
+def sketch(config: GPTConfig | LlamaConfig, source) -> GPT | Llama:
+    """The model of a config without memory for its numbers: what it claims, to be checked.
+
+    Raises ValueError if an opened file has fewer tensors than the model has blocks.
+    """
+    if config.n_layer > len(source.shapes):
+        raise ValueError(
+            f"the config says {config.n_layer:,} blocks, but {source.path} has only "
+            f"{len(source.shapes)} tensors; the config and the weights must be of the same model"
+        )
+    with torch.device("meta"):
+        return GPT(config) if isinstance(config, GPTConfig) else Llama(config)
+
+
+@torch.no_grad()
+def fill_from(model: nn.Module, source, names: Mapping[str, str], change: Callable | None = None):
+    """Copy the tensors of an opened file into a GPT or a Llama, one at a time.
+
+    source: has `path`, `shapes` (name -> shape) and `read(name)`. names: theirs for each of ours.
+    change(name, tensor): what their tensor is in our order. Raises ValueError, before anything is
+    read, if a tensor is missing, superfluous or of another shape.
+    """
+    check_tensors(model, source, names)
+    for name, weights in model_tensors(model).items():
         tensor = source.read(names[name])
         tensor = tensor.T if is_transposed(model, name) else tensor
         weights.copy_(change(name, tensor) if change else tensor)
@@ -161,12 +180,20 @@ def read_json(path: Path) -> dict:
     """A JSON file that holds an object; ValueError if it is missing, or anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path} cannot be read ({reason}); fetch the whole model again") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object; fetch the whole model again")
     return content
+
+
+def object_in(content: Mapping, name: str, path) -> Mapping:
+    """The JSON object of that name, empty if there is none; ValueError if it is no object."""
+    found = content.get(name)
+    if found is not None and not isinstance(found, Mapping):
+        raise ValueError(f"{path} has no JSON object in {name}; fetch the whole model again")
+    return found or {}
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -176,7 +203,8 @@ def weight_files(folder: Path) -> list[Path]:
     """
     index, names = folder / "model.safetensors.index.json", ["model.safetensors"]
     if index.exists():
-        names = sorted({str(name) for name in read_json(index).get("weight_map", {}).values()})
+        listed = object_in(read_json(index), "weight_map", index)
+        names = sorted({str(name) for name in listed.values()})
     files = [folder / Path(name).name for name in names]
     missing = [path.name for path in files if not path.is_file()]
     if missing or not files:
@@ -204,12 +232,20 @@ class Safetensors:
                     "pickle in its place"
                 ) from None
             for name in opened.keys():  # noqa: SIM118 - it is no dictionary
+                if name in self.files:
+                    raise ValueError(f"{name} stands in two files of {self.path}; keep one of them")
                 self.files[name] = opened
                 self.shapes[name] = tuple(opened.get_slice(name).get_shape())
 
     def read(self, name: str) -> torch.Tensor:
-        """The tensor of that name, in the file's own dtype."""
-        return self.files[name].get_tensor(name)
+        """The tensor of that name, in the file's own dtype; ValueError for whole numbers."""
+        tensor = self.files[name].get_tensor(name)
+        if not tensor.is_floating_point():
+            raise ValueError(
+                f"{name} of {self.path} holds whole numbers ({tensor.dtype}), which are no "
+                "weights; fetch the model as it was before it was quantised"
+            )
+        return tensor
 
 
 # What the config.json of a Llama or Qwen3 must say to be one of ours; None: nothing.
@@ -220,6 +256,9 @@ LLAMA_ONLY = {
     "rope_scaling": [None],
     "rope_type": [None, "default"],
     "use_sliding_window": [None, False],
+    "partial_rotary_factor": [None, 1.0],
+    "quantization_config": [None],
+    "tie_word_embeddings": [None, False, True],
 }
 ONLY = {
     "gpt2": {
@@ -228,6 +267,8 @@ ONLY = {
         "scale_attn_weights": [None, True],
         "scale_attn_by_inverse_layer_idx": [None, False],
         "add_cross_attention": [None, False],
+        "quantization_config": [None],
+        "tie_word_embeddings": [None, False, True],
     },
     "llama": LLAMA_ONLY,
     "qwen3": LLAMA_ONLY,
@@ -237,7 +278,7 @@ ONLY = {
 def check_kind(content: Mapping, path) -> None:
     """Refuse a config.json whose model ours would not compute alike, and say what it is in."""
     kind = content.get("model_type")
-    if kind not in ONLY:
+    if not isinstance(kind, str) or kind not in ONLY:
         raise ValueError(f"{path} is of type {kind!r}; those read here are {', '.join(ONLY)}")
     for name, allowed in ONLY[kind].items():
         if content.get(name) not in allowed:
@@ -245,7 +286,8 @@ def check_kind(content: Mapping, path) -> None:
                 f"{path} has {name} = {content[name]!r}, which the course's models do not have "
                 f"(only {allowed[-1]!r}); load it with transformers"
             )
-    if kind == "gpt2" and content.get("n_inner") not in (None, 4 * content["n_embd"]):
+    n_inner, n_embd = content.get("n_inner"), content.get("n_embd")
+    if kind == "gpt2" and isinstance(n_embd, int) and n_inner not in (None, 4 * n_embd):
         raise ValueError(f"{path}: the MLP is not four times as wide; load it with transformers")
 
 
@@ -254,7 +296,7 @@ def config_from(content: Mapping, path) -> GPTConfig | LlamaConfig:
 
     Raises ValueError for a model that ours would not compute alike, and for sizes that are missing.
     """
-    content = {**content, **(content.get("rope_parameters") or {})}
+    content = {**content, **object_in(content, "rope_parameters", path)}
     check_kind(content, path)
     try:
         if content["model_type"] == "gpt2":
@@ -318,10 +360,12 @@ def load_pretrained(where: str | os.PathLike) -> GPT | Llama:
         folder = fetch_from_hub(str(where))
     config = config_from(read_json(folder / "config.json"), folder / "config.json")
     source = Safetensors(weight_files(folder))
-    model = GPT(config) if isinstance(config, GPTConfig) else Llama(config)
+    model = sketch(config, source)
     names = transformers_names(model) | {"head.weight": "lm_head.weight"}
     if isinstance(model, GPT) and "wte.weight" in source.shapes:  # as GPT-2 was published
         names = {ours: theirs.removeprefix("transformer.") for ours, theirs in names.items()}
+    check_tensors(model, source, names)  # before there is memory for it
+    model = type(model)(config)
     fill_from(model, source, names)
     return model.eval()
 
@@ -402,8 +446,8 @@ DIGITS_ALONE = regex.compile(r"\p{N}|[^\p{N}]+")
 class DigitTokenizer(Tokenizer):
     """Byte-level BPE in which every digit is a token of its own, and bytes may be missing.
 
-    So SmolLM2 reads. A byte that no text of its training had gets an id from vocab_size on; a text
-    that needs one is refused with a ValueError.
+    So SmolLM2 reads. A byte that its vocabulary lacks gets an id from vocab_size on; a text that
+    needs one is refused with a ValueError.
     """
 
     def __init__(self, tokens: Sequence[bytes], merges, special_tokens: Sequence[str] = ()):
@@ -426,8 +470,8 @@ class DigitTokenizer(Tokenizer):
         unknown = {self.tokens[i] for i in ids if i >= self.vocab_size}
         if unknown:
             raise ValueError(
-                f"the text needs the bytes {sorted(unknown)}, which this vocabulary lacks: no text "
-                "of its training had them; leave out the characters that are spelt with them"
+                f"the text needs the bytes {sorted(unknown)}, which this vocabulary lacks; leave "
+                "out the characters that are spelt with them"
             )
         return ids
 
@@ -479,7 +523,10 @@ class GGUFCursor:
 
     def text(self) -> str:
         """A text: its length in bytes, then the bytes."""
-        return bytes(self.take(self.number("Q"))).decode("utf-8")
+        try:
+            return bytes(self.take(self.number("Q"))).decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{self.path} has a text that is no UTF-8; it is damaged") from None
 
     def value(self, kind: int):
         """A value of the metadata: a number, a text, or a list of one kind."""
@@ -487,6 +534,8 @@ class GGUFCursor:
             return self.text()
         if kind == 9:
             kind, n = self.number("I"), self.number("Q")
+            if kind == 9:
+                raise ValueError(f"{self.path} has a list of lists, which is not read here")
             return [self.value(kind) for _ in range(n)]
         if kind not in GGUF_VALUES:
             raise ValueError(f"{self.path} has a value of unknown kind {kind}; it is damaged")
@@ -556,9 +605,13 @@ def read_description(cursor: GGUFCursor) -> tuple[dict, dict[str, TensorInfo]]:
     metadata, infos = {}, {}
     for _ in range(n_entries):
         name = cursor.text()
+        if name in metadata:
+            raise ValueError(f"{cursor.path} says {name} twice; it is damaged: fetch it again")
         metadata[name] = cursor.value(cursor.number("I"))
     for _ in range(n_tensors):
         name, n_dims = cursor.text(), cursor.number("I")
+        if name in infos:
+            raise ValueError(f"{cursor.path} has {name} twice; it is damaged: fetch it again")
         shape = tuple(cursor.number("Q") for _ in range(n_dims))[::-1]  # the fastest came first
         infos[name] = TensorInfo(shape, cursor.number("I"), cursor.number("Q"))
     return metadata, infos
@@ -578,7 +631,9 @@ class GGUF:
         self.data = np.frombuffer(raw, np.uint8)
         self.metadata, self.infos = read_description(cursor)
         alignment = self.metadata.get("general.alignment", 32)
-        self.begin = math.ceil(cursor.place / alignment) * alignment
+        if not isinstance(alignment, int) or alignment < 1:
+            raise ValueError(f"{self.path} has general.alignment = {alignment!r}; it is damaged")
+        self.begin = -(-cursor.place // alignment) * alignment  # rounded up
         self.shapes = {name: info.shape for name, info in self.infos.items()}
         for name in self.infos:
             self.blocks(name)
@@ -628,16 +683,19 @@ def config_of_gguf(file: GGUF, context_length: int | None = None) -> LlamaConfig
             f"{file.path} holds a model of type {facts.get('general.architecture')!r}; only "
             "'llama' is read here"
         )
+    if facts.get("llama.rope.scaling.type", "none") != "none":
+        raise ValueError(f"{file.path} has stretched rotary waves, which are not read here")
     try:
         n_head = facts["llama.attention.head_count"]
         return LlamaConfig(
-            vocab_size=file.shapes["token_embd.weight"][0],
+            vocab_size=(file.shapes["token_embd.weight"] or (0,))[0],
             context_length=context_length or facts["llama.context_length"],
             n_layer=facts["llama.block_count"],
             n_head=n_head,
             n_kv_head=facts.get("llama.attention.head_count_kv", n_head),
             n_embd=facts["llama.embedding_length"],
             n_hidden=facts["llama.feed_forward_length"],
+            head_dim=facts.get("llama.attention.key_length"),
             rope_base=facts.get("llama.rope.freq_base", 10_000.0),
             norm_eps=facts["llama.attention.layer_norm_rms_epsilon"],
             tied="output.weight" not in file.shapes,
@@ -654,13 +712,18 @@ def tokenizer_of_gguf(file: GGUF) -> DigitTokenizer:
         raise ValueError(
             f"{file.path} has a tokenizer of kind {kind}; only ('gpt2', 'smollm') is read here"
         )
-    kinds = zip(facts["tokens"], facts["token_type"], strict=True)
-    control = [token for token, kind in kinds if kind == 3]
-    special = set(control)
-    tokens = [to_utf8(t) if t in special else unspell(t) for t in facts["tokens"]]
-    id_of = {token: i for i, token in enumerate(facts["tokens"])}
-    merges = [tuple(id_of[part] for part in pair.split(" ")) for pair in facts["merges"]]
-    return DigitTokenizer(tokens, merges, control)
+    try:
+        kinds = zip(facts["tokens"], facts["token_type"], strict=True)
+        control = [token for token, kind in kinds if kind == 3]
+        special = set(control)
+        tokens = [to_utf8(t) if t in special else unspell(t) for t in facts["tokens"]]
+        id_of = {token: i for i, token in enumerate(facts["tokens"])}
+        merges = [tuple(id_of[part] for part in pair.split(" ")) for pair in facts["merges"]]
+        return DigitTokenizer(tokens, merges, control)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{file.path} has a damaged tokenizer ({type(error).__name__}: {error}); fetch it again"
+        ) from None
 
 
 def load_gguf(
@@ -673,6 +736,13 @@ def load_gguf(
     """
     file = GGUF(source)
     config, tokenizer = config_of_gguf(file, context_length), tokenizer_of_gguf(file)
+    if tokenizer.vocab_size != config.vocab_size:
+        raise ValueError(
+            f"{file.path} has {tokenizer.vocab_size} tokens, but embeddings for "
+            f"{config.vocab_size}; it is damaged: fetch it again"
+        )
+    names = {name: rename(name, GGUF_PARTS) for name in model_tensors(sketch(config, file))}
+    check_tensors(sketch(config, file), file, names)  # before there is memory for it
     model = Llama(config)
     n_heads = {"attention.q.weight": config.n_head, "attention.k.weight": config.n_kv_head}
 
@@ -680,7 +750,5 @@ def load_gguf(
         n_head = n_heads.get(name.split(".", 2)[-1])
         return tensor if n_head is None else unpermute(tensor, n_head)
 
-    fill_from(
-        model, file, {name: rename(name, GGUF_PARTS) for name in model_tensors(model)}, change
-    )
+    fill_from(model, file, names, change)
     return model.eval(), tokenizer

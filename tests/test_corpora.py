@@ -25,8 +25,11 @@ from lib.course.corpora import (
     describe_all,
     fetch_all,
     fetch_main,
+    load_movie_snippets,
+    load_questions,
     load_sanguo,
     load_shakespeare,
+    load_sms,
     markdown_table,
     read_members,
     shakespeare_split,
@@ -532,6 +535,50 @@ def test_no_chinese_character_is_lost():
         return Counter(c for c in text if "\u4e00" <= c <= "\u9fff")
 
     assert han("".join(load_sanguo())) == han(source)
+
+
+# ---------------------------------------------------------------- texts with labels
+
+
+def test_messages_that_a_row_had_swallowed_are_back():
+    messages = load_sms()
+    assert Counter(kind for _, kind in messages) == {"ham": 4827, "spam": 747}
+    assert messages[0][0].startswith("Go until jurong point, crazy..")
+    assert not [text for text, _ in messages if re.search(r"\n|\t(ham|spam)", text)]
+
+
+def test_no_message_is_lost_with_the_rows_that_are_taken_apart():
+    (data,) = read_members("sms-spam").values()
+    source = data.decode("utf-8").replace('""', '"')
+    assert sum(text in source for text, _ in load_sms()) == 5574
+
+
+def test_every_question_stands_once_with_one_of_fifty_kinds():
+    questions = load_questions()
+    assert len(questions) == len({text for text, _ in questions}) == 5381
+    assert len({kind for _, kind in questions}) == 50
+    coarse = {kind.split(":")[0] for _, kind in questions}
+    assert coarse == {"ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"}
+    assert ("Who killed Gandhi ?", "HUM:ind") in questions
+
+
+def test_one_question_has_two_kinds_in_the_source_of_one_coarse_class():
+    (data,) = read_members("trec").values()
+    lines = data.decode("utf-8").splitlines()
+    assert (len(lines), len(set(lines))) == (15452, 5382)
+    assert len({(line.split(":")[0], line.split(" ", 1)[1]) for line in lines}) == 5381
+
+
+def test_reviews_are_rated_from_minus_four_to_four():
+    snippets = load_movie_snippets()
+    assert len(snippets) == 10605
+    assert all(text.strip() and -4 <= rating <= 4 for text, rating in snippets)
+    assert sum(rating > 0 for _, rating in snippets) == 5242
+
+
+def test_three_corpora_share_one_wheel():
+    paths = {wheel_path(name) for name in ("sms-spam", "trec", "movie-sentiment")}
+    assert len(paths) == 1
 
 
 def test_the_parts_of_a_play_are_what_the_package_exports():

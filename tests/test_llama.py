@@ -141,6 +141,12 @@ def test_every_parameter_gets_a_gradient():
         ({"n_head": 0}, "n_head is 0"),
         ({"rope_base": 0.0}, "rope_base"),
         ({"norm_eps": -1.0}, "norm_eps"),
+        ({"norm_eps": float("nan")}, "norm_eps"),
+        ({"rope_base": float("inf")}, "rope_base"),
+        ({"rope_base": None}, "rope_base is None"),
+        ({"n_embd": None}, "n_embd is None"),
+        ({"n_embd": "48"}, "n_embd is '48'"),
+        ({"n_embd": 50, "head_dim": None}, "multiple of n_head"),
     ],
 )
 def test_impossible_shapes_are_refused(changes, words):

@@ -18,6 +18,7 @@ from lib.pretrained import (
     BLOCK_FORMATS,
     GGUF,
     DigitTokenizer,
+    config_of_gguf,
     load_gguf,
     load_pretrained,
     save_for_transformers,
@@ -350,7 +351,7 @@ def test_every_cut_of_a_file_is_refused(tmp_path):
 def test_a_file_that_promises_more_than_it_has_is_refused():
     head = b"GGUF" + struct.pack("<IQQ", 3, 2**40, 2**40)
     with pytest.raises(ValueError, match="cut short"):
-        GGUF(head + b"\0" * 64)
+        GGUF(head + b"\1" * 64)
 
 
 def test_an_unknown_format_is_told(tmp_path):
@@ -453,3 +454,207 @@ def test_digits_stand_alone():
     base = train_tokenizer(["a 12 b 12 c 12"] * 5, 262)
     tokenizer = DigitTokenizer(base.tokens, base.merges, ["<|endoftext|>"])
     assert len(base.encode("12")) < 2 == len(tokenizer.encode("12"))
+
+
+# --- Files that lie ------------------------------------------------------------------------------
+
+
+def gguf_of(entries=(), tensors=(), data=b"") -> bytes:
+    """A GGUF file by hand. entries: (name, type, bytes); tensors: (name, shape, format, start)."""
+
+    def text(content) -> bytes:
+        raw = content if isinstance(content, bytes) else content.encode()
+        return struct.pack("<Q", len(raw)) + raw
+
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(entries))
+    for name, kind, value in entries:
+        head += text(name) + struct.pack("<I", kind) + value
+    for name, shape, kind, start in tensors:
+        head += text(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+        head += struct.pack("<IQ", kind, start)
+    return head + bytes(-len(head) % 32) + data
+
+
+def u32(number: int) -> bytes:
+    return struct.pack("<I", number)
+
+
+ONE = ("x", (4,), 0, 0)
+LISTS = b"".join(struct.pack("<IQ", 9, 1) for _ in range(5_000))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (gguf_of([("general.alignment", 4, u32(0))], [ONE], bytes(16)), "general.alignment = 0"),
+        (gguf_of([("general.alignment", 6, struct.pack("<f", 0.5))]), "general.alignment = 0.5"),
+        (gguf_of([("general.alignment", 10, b"\xff" * 8)], [ONE], bytes(16)), "does not fit"),
+        (gguf_of([(b"\xff\xfe", 4, u32(1))]), "no UTF-8"),
+        (gguf_of([], [(b"\xc3", (4,), 0, 0)], bytes(16)), "no UTF-8"),
+        (gguf_of([("deep", 9, LISTS)]), "list of lists"),
+        (gguf_of([("a", 4, u32(1)), ("a", 4, u32(2))]), "says a twice"),
+        (gguf_of([], [ONE, ONE], bytes(16)), "has x twice"),
+        (gguf_of([("a", 77, u32(1))]), "unknown kind 77"),
+        (gguf_of([], [("x", (2**62, 2**62), 0, 0)], bytes(16)), "does not fit"),
+        (gguf_of([], [("x", (4,), 0, 2**64 - 8)], bytes(16)), "does not fit"),
+    ],
+)
+def test_a_gguf_file_that_lies_is_refused_in_words(data, words):
+    with pytest.raises(ValueError, match=words):
+        GGUF(data)
+
+
+FACTS = {
+    "general.architecture": "llama",
+    "llama.attention.head_count": 2,
+    "llama.context_length": 8,
+    "llama.block_count": 1,
+    "llama.embedding_length": 4,
+    "llama.feed_forward_length": 8,
+    "llama.attention.layer_norm_rms_epsilon": 1e-5,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "words"),
+    [
+        ({"llama.rope.scaling.type": "linear"}, (9, 4), "stretched rotary waves"),
+        ({"llama.attention.head_count": [2, 2]}, (9, 4), r"n_head is \[2, 2\]"),
+        ({"llama.embedding_length": "4"}, (9, 4), "n_embd is '4'"),
+        ({"llama.rope.freq_base": "fast"}, (9, 4), "rope_base is 'fast'"),
+        ({}, (), "vocab_size is 0"),
+    ],
+)
+def test_wrong_facts_of_a_gguf_are_told(changes, shape, words):
+    file = SimpleNamespace(
+        metadata=FACTS | changes, shapes={"token_embd.weight": shape}, path="file"
+    )
+    assert config_of_gguf(
+        SimpleNamespace(metadata=FACTS, shapes={"token_embd.weight": (9, 4)}, path="file")
+    )
+    with pytest.raises(ValueError, match=words):
+        config_of_gguf(file)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"tokens": ["a"], "token_type": [1, 1], "merges": []},
+        {"tokens": 3, "token_type": [1], "merges": []},
+        {"tokens": ["a", 7], "token_type": [1, 1], "merges": []},
+        {"tokens": ["水"], "token_type": [1], "merges": []},
+        {"tokens": ["a", "b"], "token_type": [1, 1], "merges": ["a c"]},
+        {"tokens": ["a", "b"], "token_type": [1, 1], "merges": ["a b a"]},
+    ],
+)
+def test_a_damaged_tokenizer_is_told(facts):
+    names = {"model": "gpt2", "pre": "smollm"} | facts
+    file = SimpleNamespace(metadata={f"tokenizer.ggml.{n}": v for n, v in names.items()}, path="f")
+    with pytest.raises(ValueError, match="damaged tokenizer"):
+        tokenizer_of_gguf(file)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("gpt2", {"model_type": ["gpt2"]}),
+        ("gpt2", {"n_embd": None}),
+        ("gpt2", {"n_embd": "24", "n_inner": 96}),
+        ("gpt2", {"n_layer": 10**9}),
+        ("gpt2", {"vocab_size": 10**13}),
+        ("gpt2", {"tie_word_embeddings": "false"}),
+        ("gpt2", {"quantization_config": {"bits": 4}}),
+        ("llama", {"hidden_size": None}),
+        ("llama", {"hidden_size": "24"}),
+        ("llama", {"hidden_size": 25}),
+        ("llama", {"num_attention_heads": None, "num_key_value_heads": None}),
+        ("llama", {"intermediate_size": 10**13}),
+        ("llama", {"rms_norm_eps": "1e-5"}),
+        ("llama", {"rope_parameters": "default"}),
+        ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": None}}),
+        ("llama", {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}),
+        ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}),
+    ],
+)
+def test_a_config_that_lies_is_refused_in_words(tmp_path, kind, changes):
+    their_model(kind).save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text()) | changes
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"{next(iter(changes))}|choose|config|say"):
+        load_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["n_embd", "vocab_size"])
+def test_a_size_that_is_missing_is_told(tmp_path, name):
+    their_model("gpt2").save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    del content[name]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"does not say '{name}'"):
+        load_pretrained(tmp_path)
+
+
+def test_json_as_deep_as_a_well_is_refused(tmp_path):
+    saved_gpt(tmp_path)
+    (tmp_path / "config.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_pretrained(tmp_path)
+
+
+def test_an_index_that_is_no_index_is_refused(tmp_path):
+    saved_gpt(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": ["model.safetensors"]}')
+    with pytest.raises(ValueError, match="no JSON object in weight_map"):
+        load_pretrained(tmp_path)
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path):
+    tensors = saved_gpt(tmp_path)
+    name = "transformer.ln_f.bias"
+    save_file({name: tensors[name]}, tmp_path / "more.safetensors")
+    index = {"weight_map": {name: "more.safetensors", "other": "model.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"ln_f\.bias stands in two files"):
+        load_pretrained(tmp_path)
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    tensors = saved_gpt(tmp_path)
+    tensors["transformer.ln_f.bias"] = torch.ones(24, dtype=torch.int8)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"ln_f\.bias.*whole numbers.*quantised"):
+        load_pretrained(tmp_path)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_is_read_into_float32(tmp_path, kind, dtype):
+    their_model(kind).to(dtype).save_pretrained(tmp_path)
+    ours = load_pretrained(tmp_path)
+    assert {w.dtype for w in ours.parameters()} == {torch.float32}
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    torch.testing.assert_close(ours(IDS), theirs.eval()(IDS).logits, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["gpt2", "qwen3"])
+def test_the_head_of_a_tied_model_is_its_embedding_even_if_the_file_has_another(tmp_path, kind):
+    theirs = their_model(kind)
+    theirs.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file(tensors | {"lm_head.weight": torch.ones(61, 24)}, tmp_path / "model.safetensors")
+    ours = load_pretrained(tmp_path)
+    torch.testing.assert_close(ours(IDS), theirs(IDS).logits, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_config_may_leave_the_width_of_heads_open(tmp_path):
+    theirs = their_model("llama")
+    theirs.save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text()) | {"head_dim": None}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    torch.testing.assert_close(
+        load_pretrained(tmp_path)(IDS), theirs(IDS).logits, atol=1e-5, rtol=0
+    )

