@@ -146,11 +146,12 @@ def add_lora(
     found = find_targets(model, config.targets)
     for place, layer in found.items():
         if not isinstance(layer, LoRALinear):
-            layer = LoRALinear(layer)
+            layer = LoRALinear(layer).train(layer.training)
             model.set_submodule(place, layer)
         device = next(iter(layer.base.state_dict().values())).device
         sizes = layer.base.in_features, layer.base.out_features
-        layer.adapters[name] = Adapter(*sizes, config, generator).to(device)
+        adapter = Adapter(*sizes, config, generator).to(device)
+        layer.adapters[name] = adapter.train(layer.training)
     use_adapter(model, name)
     return list(found)
 
