@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from lib.checkpoint import PART, model_tensors, write_durably
+from lib.checkpoint import PART, facts_of, model_tensors, write_durably
 from lib.data import END
 from lib.llama import Llama, LlamaConfig
 from lib.model import GPT, GPTConfig
@@ -212,7 +212,15 @@ class Safetensors:
         return self.files[name].get_tensor(name)
 
 
-# What a config.json must say for its model to be one of ours; None stands for "not said".
+# What the config.json of a Llama or Qwen3 must say to be one of ours; None: nothing.
+LLAMA_ONLY = {
+    "hidden_act": [None, "silu"],
+    "attention_bias": [None, False],
+    "mlp_bias": [None, False],
+    "rope_scaling": [None],
+    "rope_type": [None, "default"],
+    "use_sliding_window": [None, False],
+}
 ONLY = {
     "gpt2": {
         "activation_function": [None, "gelu_new", "gelu_pytorch_tanh"],
@@ -221,40 +229,38 @@ ONLY = {
         "scale_attn_by_inverse_layer_idx": [None, False],
         "add_cross_attention": [None, False],
     },
-    "llama": {
-        "hidden_act": [None, "silu"],
-        "attention_bias": [None, False],
-        "mlp_bias": [None, False],
-        "rope_scaling": [None],
-        "rope_type": [None, "default"],
-    },
+    "llama": LLAMA_ONLY,
+    "qwen3": LLAMA_ONLY,
 }
-ONLY["qwen3"] = ONLY["llama"] | {"use_sliding_window": [None, False]}
 
 
-def config_from(content: Mapping, path) -> GPTConfig | LlamaConfig:
-    """The config of one of our models for the content of a transformers `config.json`.
-
-    Raises ValueError, with what it is in, for a model that ours would not compute alike.
-    """
+def check_kind(content: Mapping, path) -> None:
+    """Refuse a config.json whose model ours would not compute alike, and say what it is in."""
     kind = content.get("model_type")
     if kind not in ONLY:
         raise ValueError(f"{path} is of type {kind!r}; those read here are {', '.join(ONLY)}")
-    content = {**content, **(content.get("rope_parameters") or {})}
     for name, allowed in ONLY[kind].items():
         if content.get(name) not in allowed:
             raise ValueError(
                 f"{path} has {name} = {content[name]!r}, which the course's models do not have "
                 f"(only {allowed[-1]!r}); load it with transformers"
             )
+    if kind == "gpt2" and content.get("n_inner") not in (None, 4 * content["n_embd"]):
+        raise ValueError(f"{path}: the MLP is not four times as wide; load it with transformers")
+
+
+def config_from(content: Mapping, path) -> GPTConfig | LlamaConfig:
+    """The config of one of our models for the content of a transformers `config.json`.
+
+    Raises ValueError for a model that ours would not compute alike, and for sizes that are missing.
+    """
+    content = {**content, **(content.get("rope_parameters") or {})}
+    check_kind(content, path)
     try:
-        if kind == "gpt2":
+        if content["model_type"] == "gpt2":
             sizes = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
-            if content.get("n_inner") not in (None, 4 * content["n_embd"]):
-                raise ValueError(f"{path}: the MLP is not four times as wide; use transformers")
-            return GPTConfig(
-                *map(content.__getitem__, sizes), tied=content.get("tie_word_embeddings", True)
-            )
+            tied = content.get("tie_word_embeddings", True)
+            return GPTConfig(*map(content.__getitem__, sizes), tied=tied)
         return LlamaConfig(
             vocab_size=content["vocab_size"],
             context_length=content["max_position_embeddings"],
@@ -267,7 +273,7 @@ def config_from(content: Mapping, path) -> GPTConfig | LlamaConfig:
             rope_base=content.get("rope_theta", 10_000.0),
             norm_eps=content.get("rms_norm_eps", 1e-6),
             tied=content.get("tie_word_embeddings", False),
-            qk_norm=kind == "qwen3",
+            qk_norm=content["model_type"] == "qwen3",
         )
     except KeyError as error:
         raise ValueError(f"{path} does not say {error}; fetch the whole model again") from None
@@ -276,18 +282,29 @@ def config_from(content: Mapping, path) -> GPTConfig | LlamaConfig:
 def fetch_from_hub(name: str) -> Path:
     """The folder of a public model of the Hugging Face hub, "owner/name", fetched if need be.
 
-    Only configs, tokenizers and safetensors are fetched. The library compares each file's size, and
-    keeps it for the next time. Raises ValueError when it cannot be had.
+    Only configs, tokenizers and safetensors are fetched, and the weights compared with the hashes
+    that the hub publishes. Offline, what was fetched before is used. Raises ValueError if it cannot
+    be had, or if a hash differs.
     """
-    from huggingface_hub import snapshot_download  # only those who are online need it
+    from huggingface_hub import HfApi, snapshot_download  # only those who are online need it
 
+    wanted = ["*.json", "*.safetensors"]
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{name} is no folder here, and the hub did not give it ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}); check the name and the network, or pass a folder"
-        ) from None
+        info = HfApi().model_info(name, files_metadata=True, timeout=20)
+        folder = Path(snapshot_download(name, revision=info.sha, allow_patterns=wanted))
+    except Exception as error:  # whatever a network can throw
+        try:
+            return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        except Exception:
+            raise ValueError(
+                f"{name} is no folder here, and the hub did not give it ({type(error).__name__}); "
+                "check the name and the network, or pass the folder of a model"
+            ) from error
+    for file in info.siblings:
+        path = folder / file.rfilename
+        if file.lfs and path.exists() and facts_of(path.read_bytes())["sha256"] != file.lfs.sha256:
+            raise ValueError(f"{path} is damaged: its hash is not the hub's; delete it, try again")
+    return folder
 
 
 def load_pretrained(where: str | os.PathLike) -> GPT | Llama:
@@ -434,8 +451,10 @@ def describe_tokenizer(tokenizer: Tokenizer) -> dict:
 # --- GGUF ----------------------------------------------------------------------------------------
 
 # How a value of the metadata is stored, by its type; 8 is a text and 9 a list.
-GGUF_VALUES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?"}
-GGUF_VALUES |= {10: "Q", 11: "q", 12: "d"}
+GGUF_VALUES = {
+    **{0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?"},
+    **{10: "Q", 11: "q", 12: "d"},
+}
 
 
 class GGUFCursor:
@@ -518,56 +537,73 @@ BLOCK_FORMATS = {
 }
 
 
+class TensorInfo(NamedTuple):
+    """What a GGUF file says of a tensor."""
+
+    shape: tuple[int, ...]  # as PyTorch has it: (out, in)
+    kind: int  # a key of BLOCK_FORMATS
+    start: int  # of its bytes, counted from where the tensors begin
+
+
+def read_description(cursor: GGUFCursor) -> tuple[dict, dict[str, TensorInfo]]:
+    """The metadata of a GGUF file and what it says of each tensor.
+
+    Raises ValueError for a file of another kind, before anything else of it is read.
+    """
+    if len(cursor.data) < 24 or bytes(cursor.take(4)) != b"GGUF" or cursor.number("I") != 3:
+        raise ValueError(f"{cursor.path} is no GGUF file of version 3; nothing of it was read")
+    n_tensors, n_entries = cursor.number("Q"), cursor.number("Q")
+    metadata, infos = {}, {}
+    for _ in range(n_entries):
+        name = cursor.text()
+        metadata[name] = cursor.value(cursor.number("I"))
+    for _ in range(n_tensors):
+        name, n_dims = cursor.text(), cursor.number("I")
+        shape = tuple(cursor.number("Q") for _ in range(n_dims))[::-1]  # the fastest came first
+        infos[name] = TensorInfo(shape, cursor.number("I"), cursor.number("Q"))
+    return metadata, infos
+
+
 class GGUF:
     """A GGUF file: `metadata`, the `shapes` of its tensors, and `read` for one of them.
 
-    source: a path, or the bytes themselves. Everything is checked against the file's length before
-    any tensor is read: ValueError for a file that is of another kind, damaged or cut short.
+    source: a path, or the bytes themselves. All is checked against the file's length before any
+    tensor is read: ValueError for a file that is of another kind, damaged or cut short.
     """
 
     def __init__(self, source: str | os.PathLike | bytes):
         self.path = "the file" if isinstance(source, bytes) else Path(source)
-        raw = source if isinstance(source, bytes) else np.memmap(source, np.uint8, "r")
+        raw = source if isinstance(source, bytes) else self.path.read_bytes()
+        cursor = GGUFCursor(memoryview(raw), self.path)
         self.data = np.frombuffer(raw, np.uint8)
-        cursor = GGUFCursor(memoryview(self.data), self.path)
-        if len(self.data) < 24 or bytes(cursor.take(4)) != b"GGUF" or cursor.number("I") != 3:
-            raise ValueError(f"{self.path} is no GGUF file of version 3; nothing of it was read")
-        n_tensors, n_entries = cursor.number("Q"), cursor.number("Q")
-        self.metadata = {}
-        for _ in range(n_entries):
-            name = cursor.text()
-            self.metadata[name] = cursor.value(cursor.number("I"))
-        self.shapes, self.formats, self.starts = {}, {}, {}
-        for _ in range(n_tensors):
-            name, n_dims = cursor.text(), cursor.number("I")
-            self.shapes[name] = tuple(cursor.number("Q") for _ in range(n_dims))[::-1]
-            self.formats[name], self.starts[name] = cursor.number("I"), cursor.number("Q")
+        self.metadata, self.infos = read_description(cursor)
         alignment = self.metadata.get("general.alignment", 32)
         self.begin = math.ceil(cursor.place / alignment) * alignment
-        for name in self.shapes:
+        self.shapes = {name: info.shape for name, info in self.infos.items()}
+        for name in self.infos:
             self.blocks(name)
 
     def blocks(self, name: str) -> np.ndarray:
         """The blocks of a tensor, (number of blocks, bytes of one), without a copy."""
-        if self.formats[name] not in BLOCK_FORMATS:
+        shape, kind, start = self.infos[name]
+        if kind not in BLOCK_FORMATS:
             known = ", ".join(f"{n} ({f.name})" for n, f in BLOCK_FORMATS.items())
             raise ValueError(
-                f"{name} of {self.path} is stored in format {self.formats[name]}; those read here "
-                f"are {known}: take the model in one of them"
+                f"{name} of {self.path} is stored in format {kind}; those read here are {known}: "
+                "take the model in one of them"
             )
-        block, n_numbers = BLOCK_FORMATS[self.formats[name]], math.prod(self.shapes[name])
-        start = self.begin + self.starts[name]
+        block, n_numbers, start = BLOCK_FORMATS[kind], math.prod(shape), start + self.begin
         stop = start + n_numbers // block.n_numbers * block.n_bytes
         if n_numbers % block.n_numbers or stop > len(self.data):
             raise ValueError(
-                f"{name} with shape {self.shapes[name]} does not fit into {self.path} of "
-                f"{len(self.data):,} bytes; it was cut short or changed: fetch it again"
+                f"{name} with shape {shape} does not fit into {self.path} of {len(self.data):,} "
+                "bytes; it was cut short or changed: fetch it again"
             )
         return self.data[start:stop].reshape(-1, block.n_bytes)
 
     def read(self, name: str) -> torch.Tensor:
         """The tensor of that name, in float32."""
-        numbers = BLOCK_FORMATS[self.formats[name]].decode(self.blocks(name))
+        numbers = BLOCK_FORMATS[self.infos[name].kind].decode(self.blocks(name))
         return torch.tensor(numbers.reshape(self.shapes[name]))
 
 
@@ -618,8 +654,8 @@ def tokenizer_of_gguf(file: GGUF) -> DigitTokenizer:
         raise ValueError(
             f"{file.path} has a tokenizer of kind {kind}; only ('gpt2', 'smollm') is read here"
         )
-    control = [token for token, kind in zip(facts["tokens"], facts["token_type"], strict=True)
-               if kind == 3]  # fmt: skip
+    kinds = zip(facts["tokens"], facts["token_type"], strict=True)
+    control = [token for token, kind in kinds if kind == 3]
     special = set(control)
     tokens = [to_utf8(t) if t in special else unspell(t) for t in facts["tokens"]]
     id_of = {token: i for i, token in enumerate(facts["tokens"])}

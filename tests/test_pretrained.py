@@ -1,7 +1,9 @@
 """Chapter 10's reading and writing of public weights, against transformers and the gguf package."""
 
+import hashlib
 import json
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -246,26 +248,51 @@ def test_a_config_that_is_cut_short_is_refused(tmp_path):
         load_pretrained(tmp_path)
 
 
-def test_a_name_that_the_hub_does_not_give_says_what_to_do(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError("no network\nlong story")
+class Hub:
+    """The hub as `fetch_from_hub` sees it, with one model in a folder and no network."""
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(ValueError, match=r"openai-community/gpt2 is no folder here.*pass a folder"):
-        load_pretrained("openai-community/gpt2")
+    def __init__(self, folder, monkeypatch, online=True):
+        self.folder, self.online, self.asked = folder, online, []
+        self.sha256 = "not fetched"
+        monkeypatch.setattr("huggingface_hub.HfApi", lambda: self)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", self.download)
+
+    def model_info(self, name, **_):
+        if not self.online:
+            raise ConnectionError("no network")
+        lfs = SimpleNamespace(sha256=self.sha256)
+        files = [SimpleNamespace(rfilename="model.safetensors", lfs=lfs)]
+        return SimpleNamespace(sha="abc", siblings=files)
+
+    def download(self, name, revision=None, allow_patterns=(), local_files_only=False):
+        self.asked.append((name, revision, local_files_only))
+        if self.folder is None:
+            raise FileNotFoundError("nothing here")
+        return str(self.folder)
 
 
-def test_a_name_of_the_hub_is_fetched_and_read(tmp_path, monkeypatch):
+def test_a_name_that_the_hub_does_not_give_says_what_to_do(monkeypatch):
+    Hub(None, monkeypatch, online=False)
+    with pytest.raises(ValueError, match=r"someone/gpt is no folder here.*pass the folder"):
+        load_pretrained("someone/gpt")
+
+
+def test_a_name_of_the_hub_is_fetched_compared_and_read(tmp_path, monkeypatch):
     saved_gpt(tmp_path)
-    asked = []
-
-    def fetch(name, allow_patterns):
-        asked.append((name, allow_patterns))
-        return str(tmp_path)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    hub = Hub(tmp_path, monkeypatch)
+    hub.sha256 = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
     assert load_pretrained("someone/gpt").config.n_embd == 24
-    assert asked == [("someone/gpt", ["*.json", "*.safetensors"])]
+    assert hub.asked == [("someone/gpt", "abc", False)]
+    hub.sha256 = "0" * 64
+    with pytest.raises(ValueError, match="its hash is not the hub's"):
+        load_pretrained("someone/gpt")
+
+
+def test_what_was_fetched_before_serves_offline(tmp_path, monkeypatch):
+    saved_gpt(tmp_path)
+    hub = Hub(tmp_path, monkeypatch, online=False)
+    assert load_pretrained("someone/gpt").config.n_embd == 24
+    assert hub.asked == [("someone/gpt", None, True)]
 
 
 # --- GGUF ----------------------------------------------------------------------------------------
@@ -314,7 +341,7 @@ def test_every_cut_of_a_file_is_refused(tmp_path):
     small_gguf(tmp_path / "small.gguf", **FORMATS)
     data = (tmp_path / "small.gguf").read_bytes()
     whole = GGUF(data)
-    stop = max(whole.begin + whole.starts[n] + whole.blocks(n).nbytes for n in whole.shapes)
+    stop = max(whole.begin + whole.infos[n].start + whole.blocks(n).nbytes for n in whole.shapes)
     for length in [*range(24, 700, 13), stop - 1]:
         with pytest.raises(ValueError, match=r"cut short|no GGUF file|damaged"):
             GGUF(data[:length])
