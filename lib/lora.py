@@ -139,7 +139,9 @@ def add_lora(
     cannot be one, for targets as in `find_targets`, and while an adapter is merged.
     """
     if not re.fullmatch(r"\w[\w-]*", name) or hasattr(nn.ModuleDict(), name):
-        raise ValueError(f"an adapter cannot be called {name!r}; take another word, such as 'poems'")
+        raise ValueError(
+            f"an adapter cannot be called {name!r}; take another word, such as 'poems'"
+        )
     if name in adapter_names(model):
         raise ValueError(f"there is an adapter {name!r} already; choose another name")
     refuse_merged(model)
@@ -292,9 +294,9 @@ def save_adapter(
         "bias": "none",
         "inference_mode": True,
     }
-    folder = Path(folder)
+    folder, text = Path(folder), json.dumps(facts, indent=1)
     folder.mkdir(parents=True, exist_ok=True)
-    for file, data in zip(FILES, (to_bytes(tensors), json.dumps(facts, indent=1).encode())):
+    for file, data in zip(FILES, (to_bytes(tensors), text.encode()), strict=True):
         write_durably(folder / (file + PART), data)
         os.replace(folder / (file + PART), folder / file)
     sync_folder(folder)
@@ -321,7 +323,8 @@ def read_adapter(folder: str | os.PathLike) -> tuple[dict, dict[str, torch.Tenso
     strange = [key for key, value in plain.items() if facts.get(key) != value]
     strange += [key for key in empty if facts.get(key)]
     if strange or not {"r", "lora_alpha"} <= facts.keys():
-        what = ", ".join(f"{key} = {facts.get(key)!r}" for key in strange) or "no r or no lora_alpha"
+        what = ", ".join(f"{key} = {facts.get(key)!r}" for key in strange)
+        what = what or "no r or no lora_alpha"
         raise ValueError(f"{folder}: {what}; only plain LoRA without biases can be loaded here")
     return facts, from_bytes(data, folder / FILES[0])
 
@@ -385,9 +388,7 @@ def pack_four_bit(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, to
     return codes[..., :16] | codes[..., 16:] << 4, scale.half(), low.half()
 
 
-def unpack_four_bit(
-    codes: torch.Tensor, scale: torch.Tensor, low: torch.Tensor
-) -> torch.Tensor:
+def unpack_four_bit(codes: torch.Tensor, scale: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
     """The weights (n_out, n_in) in float32 that `pack_four_bit` has rounded.
 
     >>> unpack_four_bit(*pack_four_bit(torch.arange(32.0)[None]))[0, :4]
@@ -418,7 +419,8 @@ class FourBitLinear(nn.Module):
     def __init__(self, linear: nn.Linear):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        for name, tensor in zip(("codes", "scale", "low"), pack_four_bit(linear.weight)):
+        packed = pack_four_bit(linear.weight)
+        for name, tensor in zip(("codes", "scale", "low"), packed, strict=True):
             self.register_buffer(name, tensor)
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone())
         self.requires_grad_(False)
