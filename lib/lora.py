@@ -93,11 +93,12 @@ class LoRALinear(nn.Module):
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers that an adapter can sit on, or sits on, by name."""
+    """The layers that an adapter sits on, or could: all that have in_features and out_features."""
     found = {}
     for name, part in model.named_modules():
         inside = any(name.startswith(f"{outer}.") for outer in found)
-        if isinstance(part, (nn.Linear, FourBitLinear, LoRALinear)) and not inside:
+        linear = hasattr(part, "in_features") and hasattr(part, "out_features")
+        if (linear or isinstance(part, LoRALinear)) and not inside:
             found[name] = part
     return found
 
@@ -392,7 +393,7 @@ def unpack_four_bit(codes: torch.Tensor, scale: torch.Tensor, low: torch.Tensor)
     """The weights (n_out, n_in) in float32 that `pack_four_bit` has rounded.
 
     >>> unpack_four_bit(*pack_four_bit(torch.arange(32.0)[None]))[0, :4]
-    tensor([0.0000, 2.0664, 2.0664, 4.1328])
+    tensor([0.0000, 0.0000, 2.0664, 2.0664])
     """
     halves = torch.cat([codes & 15, codes >> 4], dim=2)  # (n_out, n_in / 32, 32)
     return torch.addcmul(low.float()[..., None], scale.float()[..., None], halves).flatten(1)

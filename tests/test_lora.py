@@ -333,6 +333,7 @@ def test_we_load_pefts_adapter_and_give_the_same_logits(build, tmp_path):
     save_for_transformers(tmp_path / "base", build())
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base").eval()
     options = {"target_modules": "all-linear", "r": 3, "lora_alpha": 5, "task_type": "CAUSAL_LM"}
+    options["fan_in_fan_out"] = build is gpt
     wrapped = peft.get_peft_model(theirs, peft.LoraConfig(**options)).eval()
     torch.manual_seed(5)
     with torch.no_grad():

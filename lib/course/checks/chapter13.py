@@ -45,6 +45,10 @@ LOW_RANK_MISTAKES = {
     "matrix, or the root of s into both.": pieces(torch.sqrt),
     "You kept the smallest pieces; they come in descending order, so the first r are the "
     "largest.": pieces(last=True),
+    "The third thing that `torch.linalg.svd` returns is transposed already: its rows are the "
+    "directions.": lambda delta, r: (lambda u, s, vt: u[:, :r] * s[:r] @ vt.T[:r])(
+        *torch.linalg.svd(delta, full_matrices=False)
+    ),
     "You kept one piece too many.": pieces(more=1),
     "You kept one piece too few.": pieces(more=-1),
     "The first r columns of the update were kept and the rest thrown away; that has rank r, but is "
@@ -74,7 +78,7 @@ def low_rank(probe: Probe) -> None:
             shapes,
         )
         probe.require(B.ndim == 2 and A.ndim == 2 and B.shape[1] == A.shape[0], transposed, shapes)
-        mistakes = {t: (lambda w=w: w(delta, r)) for t, w in LOW_RANK_MISTAKES.items()}
+        mistakes = {t: (lambda w=w, d=delta, r=r: w(d, r)) for t, w in LOW_RANK_MISTAKES.items()}
         probe.expect(B @ A, pieces()(delta, r), mistakes, f"B @ A of {example}", 1e-4)
         wanted = (m, r), (r, n)
         probe.require(
@@ -148,7 +152,8 @@ def layer(probe: Probe) -> None:
     base = probe.call(x, W, A, 0 * B, alpha, 0.5, True)
     probe.require(
         torch.allclose(base, x @ W.T, atol=1e-4),
-        "With B = 0 the answer should be the base's, in training too: dropout has reached the base.",
+        "With B = 0 the answer should be the base's, in training too: dropout has reached the "
+        "base.",
         probe.describe(x, W, A, 0 * B, alpha, 0.5, True),
     )
     ones = torch.ones(2000, 2), torch.zeros(1, 2), torch.ones(1, 2), torch.ones(1, 1), 1.0
@@ -166,7 +171,11 @@ def layer(probe: Probe) -> None:
         "What is kept is not scaled up: with a share p dropped, the rest is divided by 1 - p.",
         example,
     )
-    probe.require(found == {0.0, 2.0, 4.0}, "These are not the values of an input that is", example)
+    probe.require(
+        found == {0.0, 2.0, 4.0},
+        "Half of the inputs are 0 and half are 2, so an update adds up to 0, 2 or 4.",
+        example,
+    )
     probe.holds("dropout in training, on the adapter's input alone")
 
 
@@ -264,7 +273,7 @@ COUNT_MISTAKES = {
 
 @exercise("13.4", "Counting")
 def counting(probe: Probe) -> None:
-    for shapes, rank in [([(3, 5)], 2), ([(96, 32), (32, 32)], 8), ([(1536, 576)] * 3, 16)]:
+    for shapes, rank in [([(3, 7)], 2), ([(96, 40), (48, 32)], 8), ([(1536, 576)] * 3, 16)]:
         example = probe.describe(shapes, rank)
         got = probe.call(shapes, rank)
         pair = isinstance(got, (tuple, list)) and len(got) == 2
@@ -496,7 +505,7 @@ def two_in_one(probe: Probe) -> None:
             "B is (n_out, r), so they are laid side by side.",
             shapes,
         )
-        mistakes = {t: (lambda w=w: w(one, two)) for t, w in JOIN_MISTAKES.items()}
+        mistakes = {t: (lambda w=w, a=one, b=two: w(a, b)) for t, w in JOIN_MISTAKES.items()}
         expected = update_of(*one) + update_of(*two)
         probe.expect(update_of(A, B, alpha), expected, mistakes, f"update of {example}", 1e-4)
         probe.require(
