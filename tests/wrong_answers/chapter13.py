@@ -108,7 +108,7 @@ def root_of_the_rank(x, W, A, B, alpha, dropout=0.0, training=False):
     return x @ W.T + update(x, A, B, alpha / math.sqrt(len(A)), dropout, training)
 
 
-@wrong("13.2", "divided by n_in")
+@wrong("13.2", "divided by the width")
 def wrong_side_of_a(x, W, A, B, alpha, dropout=0.0, training=False):
     return x @ W.T + update(x, A, B, alpha / A.shape[1], dropout, training)
 
@@ -163,6 +163,11 @@ def dropout_on_the_update(x, W, A, B, alpha, dropout=0.0, training=False):
 def dropout_without_scale(x, W, A, B, alpha, dropout=0.0, training=False):
     kept = x * (torch.rand_like(x) >= dropout) if training else x
     return x @ W.T + update(kept, A, B, alpha / len(A))
+
+
+@wrong("13.2", "The share p was kept")
+def dropout_of_the_other_share(x, W, A, B, alpha, dropout=0.0, training=False):
+    return x @ W.T + update(x, A, B, alpha / len(A), 1 - dropout, training)
 
 
 # --- 13.3 The start ------------------------------------------------------------------------------
@@ -320,6 +325,11 @@ def merged_with_alpha(layer, wanted):
 @wrong("13.5", "The product is transposed")
 def merged_transposed(layer, wanted):
     return put(layer, wanted, layer.alpha / len(layer.A) * (layer.B @ layer.A).T)
+
+
+@wrong("13.5", "width of the layer")
+def merged_by_the_width(layer, wanted):
+    return put(layer, wanted, layer.alpha / layer.A.shape[1] * layer.B @ layer.A)
 
 
 @wrong("13.5", "took the weight's place")
@@ -487,6 +497,21 @@ def factors_forgotten(one, two):
 @wrong("13.7", "The alphas were added")
 def alphas_added(one, two):
     return stacked(one, two, alpha=one[2] + two[2])
+
+
+@wrong("13.7", "without being divided")
+def alphas_for_factors(one, two):
+    return stacked(one, two, one[2], two[2])
+
+
+@wrong("13.7", "sum of the ranks comes on top")
+def factors_and_alphas(one, two):
+    return stacked(one, two, factor(one), factor(two), alpha=one[2] + two[2])
+
+
+@wrong("13.7", "belong to neither")
+def all_three_added(one, two):
+    return one[0] + two[0], one[1] + two[1], one[2] + two[2]
 
 
 @wrong("13.7", "factor of the first")

@@ -62,8 +62,9 @@ LOW_RANK_MISTAKES = {
 @exercise("13.1", "The best of low rank")
 def low_rank(probe: Probe) -> None:
     transposed = (
-        "The product of your matrices has no (m, n). The third thing that `torch.linalg.svd` "
-        "returns is transposed already: its rows are the directions."
+        "The shapes do not meet: B is (m, r), A is (r, n). Of the first thing that "
+        "`torch.linalg.svd` returns, the columns are directions; the third is transposed already, "
+        "so of it the rows are."
     )
     for size, r in [((5, 4), 2), ((4, 6), 1), ((4, 6), 3)]:
         delta = numbers(*size)
@@ -110,8 +111,8 @@ LAYER_MISTAKES = {
     "You divided by the root of r. That exists (rsLoRA), but here it is alpha / r.": layer_with(
         lambda alpha, r: alpha / math.sqrt(r)
     ),
-    "You divided by n_in; r is the number of rows of A.": lambda x, W, A, B, alpha, *rest: (
-        x @ W.T + alpha / A.shape[1] * x @ A.T @ B.T
+    "You divided by the width of the layer; r is the number of rows of A.": (
+        lambda x, W, A, B, alpha, *rest: x @ W.T + alpha / A.shape[1] * x @ A.T @ B.T
     ),
     "The base is missing: this is the update alone.": layer_with(lambda a, r: a / r, base=0.0),
     "The adapter has no effect: this is the base alone.": layer_with(lambda alpha, r: 0.0),
@@ -138,42 +139,42 @@ def layer(probe: Probe) -> None:
         args = numbers(5, n_in), numbers(n_out, n_in, seed=1), numbers(r, n_in, seed=2)
         args = (*args, numbers(n_out, r, seed=3), alpha)
         expected = layer_with(lambda alpha, r: alpha / r)(*args)
-        probe.compare(args, expected, LAYER_MISTAKES, 1e-4, on_crash=crash)
+        probe.compare((*args, 0.0, False), expected, LAYER_MISTAKES, 1e-4, on_crash=crash)
     probe.holds("base and update, with alpha / r, for any shapes")
-    quiet = probe.call(*args, 0.5, False)
+    quiet = probe.call(*args, 0.25, False)
     probe.require(
         torch.allclose(quiet, expected, atol=1e-4),
         "With training=False there is still dropout: `F.dropout` drops unless its argument "
         "`training` says otherwise. Such a layer never agrees with its merged self.",
-        probe.describe(*args, 0.5, False),
+        probe.describe(*args, 0.25, False),
     )
     probe.holds("no dropout outside training")
     x, W, A, B, alpha = args
-    base = probe.call(x, W, A, 0 * B, alpha, 0.5, True)
+    base = probe.call(x, W, A, 0 * B, alpha, 0.25, True)
     probe.require(
         torch.allclose(base, x @ W.T, atol=1e-4),
         "With B = 0 the answer should be the base's, in training too: dropout has reached the "
         "base.",
-        probe.describe(x, W, A, 0 * B, alpha, 0.5, True),
+        probe.describe(x, W, A, 0 * B, alpha, 0.25, True),
     )
     ones = torch.ones(2000, 2), torch.zeros(1, 2), torch.ones(1, 2), torch.ones(1, 1), 1.0
-    found = set(probe.call(*ones, 0.5, True).flatten().round(decimals=3).tolist())
-    example = f"x of ones (2000, 2), W = 0, A = (1, 1), B = 1, dropout 0.5: values {sorted(found)}"
-    probe.require(found != {2.0}, "In training, nothing is dropped.", example)
-    probe.require(
-        found != {0.0, 4.0},
+    found = set(probe.call(*ones, 0.25, True).flatten().round(decimals=2).tolist())
+    example = f"x of ones (2000, 2), W = 0, A = (1, 1), B = 1, dropout 0.25: {sorted(found)[:5]}"
+    wrong = {
+        "In training, nothing is dropped.": [2.0],
         "What was dropped is whole updates; dropout is for the adapter's input, each number by "
-        "itself.",
-        example,
-    )
+        "itself.": [0.0, 2.67],
+        "What is kept is not scaled up: with a share p dropped, the rest is divided by 1 - p.": [
+            *(0.0, 1.0, 2.0)
+        ],
+        "The share p was kept and the rest dropped; it is the other way round.": [0.0, 4.0, 8.0],
+    }
+    values = [round(value, 2) for value in sorted(found)]
+    for diagnosis, value in wrong.items():
+        probe.require(values != value, diagnosis, example)
     probe.require(
-        found != {0.0, 1.0, 2.0},
-        "What is kept is not scaled up: with a share p dropped, the rest is divided by 1 - p.",
-        example,
-    )
-    probe.require(
-        found == {0.0, 2.0, 4.0},
-        "Half of the inputs are 0 and half are 2, so an update adds up to 0, 2 or 4.",
+        values == [0.0, 1.33, 2.67],
+        "Each input is 0 or 1 / 0.75, so an update adds up to 0, 1.33 or 2.67.",
         example,
     )
     probe.holds("dropout in training, on the adapter's input alone")
@@ -311,6 +312,9 @@ def merged_mistakes(start: torch.Tensor, sign: int) -> dict:
     return {
         "The scale alpha / r is forgotten: the merged layer is another one than the unmerged.": (
             start + sign * B @ A
+        ),
+        "The update is divided by the width of the layer; r is the number of rows of A.": (
+            start + sign * 0.75 * B @ A
         ),
         "The update is scaled by alpha and not divided by r.": start + sign * 3.0 * B @ A,
         "The product is transposed: it is B A, of the shape of the weight, and here only the "
@@ -458,6 +462,13 @@ JOIN_MISTAKES = {
     "factor of its own.": lambda one, two: stack(
         one, two, [(one[2] + two[2]) / (len(one[0]) + len(two[0]))] * 2
     ),
+    "The old alphas went in without being divided by their ranks.": lambda one, two: stack(
+        one, two, [one[2], two[2]]
+    ),
+    "The old factors are in, and then the sum of the alphas over the sum of the ranks comes on "
+    "top: choose alpha = r₁ + r₂, so that it is 1.": lambda one, two: (
+        (update_of(*one) + update_of(*two)) * (one[2] + two[2]) / (len(one[0]) + len(two[0]))
+    ),
     "Both parts got the factor of the first.": lambda one, two: stack(
         one, two, [one[2] / len(one[0])] * 2
     ),
@@ -472,6 +483,8 @@ JOIN_MISTAKES = {
     "This is the second adapter alone.": lambda one, two: update_of(*two),
     "A was added to A and B to B: their product has terms that belong to neither, B₁A₂ and "
     "B₂A₁.": lambda one, two: update_of(one[0] + two[0], one[1] + two[1], one[2]),
+    "A was added to A, B to B and alpha to alpha: the product has terms that belong to neither, "
+    "B₁A₂ and B₂A₁.": lambda one, two: update_of(*(a + b for a, b in zip(one, two, strict=True))),
     "A was added to A and B to B, with the old factors: their product has terms that belong to "
     "neither, B₁A₂ and B₂A₁.": lambda one, two: (
         (one[2] / len(one[0]) * one[1] + two[2] / len(two[0]) * two[1]) @ (one[0] + two[0])
