@@ -84,9 +84,9 @@ class LoRALinear(nn.Module):
         """x (..., n_in) -> (..., n_out)."""
         if self.active is None or self.merged:
             return self.base(x)
-        rows = x.flatten(0, -2)  # (..., n_in) -> (N, n_in)
+        rows = x.reshape(-1, x.shape[-1])  # (..., n_in) -> (N, n_in)
         y = self.adapters[self.active].add_to(self.base(rows), rows)  # (N, n_out)
-        return y.unflatten(0, x.shape[:-1])
+        return y.view(*x.shape[:-1], y.shape[-1])
 
 
 # --- A model with adapters -----------------------------------------------------------------------

@@ -103,6 +103,8 @@ def test_one_vector_and_many_dimensions_pass_through_a_layer():
     y = model(x)
     assert y.shape == (2, 3, 4, 5)
     assert torch.allclose(model(x[0, 1]), y[0, 1], atol=1e-6)
+    assert torch.allclose(model(x[0, 1, 2]), y[0, 1, 2], atol=1e-6)
+    assert model(x[:0]).shape == (0, 3, 4, 5)
 
 
 @MODELS
