@@ -169,3 +169,15 @@ def test_the_cost_of_an_id_grows_with_the_length_without_a_cache_and_hardly_with
     growth = GENERATION["growth"]
     assert growth["no cache"][-1] > 5 * growth["no cache"][0]
     assert growth["cache"][-1] < 2 * growth["cache"][0]
+
+
+LORA = RESULTS / "lora.json"
+
+
+@pytest.mark.skipif(not LORA.exists(), reason="python -m benchmarks.lora has not been run yet")
+@pytest.mark.parametrize("size", ["Tale", "SmolLM2"])
+def test_lora_training_is_no_slower_and_needs_no_more_memory_than_with_peft(size):
+    found = json.loads(LORA.read_text(encoding="utf-8"))[size]
+    ours, theirs = found["ours"], found["peft, transformers' model"]
+    assert ours["tokens_per_second"] >= theirs["tokens_per_second"]
+    assert ours["megabytes"] <= theirs["megabytes"]
