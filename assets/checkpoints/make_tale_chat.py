@@ -35,8 +35,8 @@ from lib.training import JsonLog, Lines, evaluate, train
 HERE = Path(__file__).resolve().parent
 RUN, BASE, CHAT = HERE / "run-chat", HERE / "tale-base", HERE / "tale-chat"
 TOKENIZERS = HERE.parent / "tokenizers"
-N_STEPS, N_STORIES, BATCH_SIZE, SEED = 700, 4000, 16, 0
-ADAMW_RATE, MUON_RATE = 1e-3, 0.01
+N_STEPS, N_STORIES, BATCH_SIZE, SEED = 4000, 12_000, 16, 0
+ADAMW_RATE, MUON_RATE = 2e-3, 0.02
 
 
 def optimizers_for(model, n_steps: int) -> tuple[list, list]:
@@ -44,7 +44,7 @@ def optimizers_for(model, n_steps: int) -> tuple[list, list]:
     hidden = hidden_matrices(model)
     rest = parameter_groups(model, 0.0, without=hidden)
     optimizers = [Muon(hidden, lr=MUON_RATE), AdamW(rest, lr=ADAMW_RATE, betas=(0.9, 0.95))]
-    shape = {"n_steps": n_steps, "warmup": 50, "decay": n_steps // 2}
+    shape = {"n_steps": n_steps, "warmup": 50, "decay": 3 * n_steps // 4}
     return optimizers, [
         partial(warmup_stable_decay, peak=peak, **shape) for peak in (MUON_RATE, ADAMW_RATE)
     ]
@@ -116,7 +116,7 @@ def main() -> None:
             schedules,
             arguments.steps,
             folder=RUN / "checkpoints",
-            save_every=25,
+            save_every=250,
             resume=True,
             tokenizer=tokenizer,
             reporters=[JsonLog(RUN / "log.jsonl"), Lines(50)],

@@ -99,7 +99,7 @@ def conversations(
     """Conversations for training, three for each of n stories of the training split.
 
     An instruction, the story, and questions about it; the story of the user, and questions about
-    it; a puzzle. In a quarter of the second the first question is about the mood. fits: whether a
+    it; a few puzzles. In a quarter of the second the first question is about the mood. fits: whether a
     list of messages is short enough for the model; conversations are as long as it allows, and
     those that never fit are left out.
     """
@@ -108,12 +108,12 @@ def conversations(
         if i % 4 == 0:
             asked.sort(key=lambda task: task.kind != "mood")
         wanted, (first, *more) = story_task(story, language, i), asked
-        riddle = puzzle_task(f"{seed}:{i}", language)
+        riddle, *riddles = (puzzle_task(f"{seed}:{i}:{k}", language) for k in range(4))
         told = f"{story.text[language]}\n{first.text}"
         for messages, tasks in (
             (exchange(wanted.text, wanted.answer), asked[::-1]),
             (exchange(told, first.answer), more),
-            (exchange(riddle.text, riddle.answer), []),
+            (exchange(riddle.text, riddle.answer), riddles),
         ):
             if fits(messages):
                 yield grow(messages, tasks, fits)
