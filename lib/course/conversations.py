@@ -99,9 +99,9 @@ def conversations(
     """Conversations for training, three for each of n stories of the training split.
 
     An instruction, the story, and questions about it; the story of the user, and questions about
-    it; a few puzzles. In a quarter of the second the first question is about the mood. fits: whether a
-    list of messages is short enough for the model; conversations are as long as it allows, and
-    those that never fit are left out.
+    it; a few puzzles. In a quarter of the second the first question is about the mood. fits:
+    whether a list of messages is short enough for the model; conversations are as long as it
+    allows, and those that never fit are left out.
     """
     for i, story in enumerate(World().stories(n, seed, "train", (language,))):
         asked = question_tasks(story, language, i, told=False)
