@@ -25,6 +25,7 @@ from lib.course.storyworld.plots import Character, Record
 from lib.course.storyworld.preferences import CHANGES, TOLERANCE, preference
 from lib.course.storyworld.puzzles import (
     KINDS,
+    NUMERIC,
     SENTENCES,
     SPLITS,
     held_out,
@@ -32,6 +33,7 @@ from lib.course.storyworld.puzzles import (
     parse_puzzle,
     puzzle,
     say_answer,
+    sums,
     verify_solution,
 )
 from lib.course.storyworld.puzzles import readings as puzzle_readings
@@ -331,7 +333,8 @@ def test_what_is_no_instruction_says_so():
 
 @cache
 def made(language):
-    return [puzzle(i, language, SPLITS[i % 3], KINDS[i % len(KINDS)]) for i in range(210)]
+    found = [puzzle(i, language, SPLITS[i % 3], KINDS[i % len(KINDS)]) for i in range(210)]
+    return found + [puzzle(i, language, "new_sums") for i in range(40)]
 
 
 @BOTH
@@ -415,17 +418,32 @@ def test_steps_in_another_order_are_right_too():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_combination_leaks_from_training(kind):
-    found = {split: set() for split in SPLITS}
-    for split in SPLITS:
+    found = {split: set() for split in ("train", "iid", "held_out")}
+    for split in found:
         for i in range(150):
             found[split].update(latents(list(puzzle(i, "en", split, kind).sentences)))
     kept_out = {latent for latent in found["held_out"] if held_out(*latent)}
     assert kept_out and not kept_out & (found["train"] | found["iid"])
 
 
+@pytest.mark.parametrize("kind", NUMERIC)
+def test_new_sums_occur_nowhere_else(kind):
+    found = {split: [] for split in SPLITS}
+    for split in SPLITS:
+        for i in range(800 if split == "train" else 150):
+            found[split].append(sums(list(puzzle(i, "en", split, kind).sentences)))
+    known = {one for split in ("train", "iid", "held_out") for some in found[split] for one in some}
+    assert all(set(some) - known for some in found["new_sums"])
+    held = [one for some in found["held_out"] for one in some]
+    train = {one for some in found["train"] for one in some}
+    assert sum(one in train for one in held) > 0.9 * len(held)  # parts that training has
+
+
 def test_unknown_kinds_and_splits_of_puzzles_are_refused():
     with pytest.raises(ValueError, match="held_out"):
         puzzle(0, "en", split="test")
+    with pytest.raises(ValueError, match="kinds are change, split, baskets, buy"):
+        puzzle(0, "en", split="new_sums", kind="row")
     with pytest.raises(ValueError, match="no puzzle"):
         parse_puzzle("How much is the fish?", "en")
 
