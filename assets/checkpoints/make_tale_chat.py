@@ -35,8 +35,8 @@ from lib.training import JsonLog, Lines, evaluate, train
 HERE = Path(__file__).resolve().parent
 RUN, BASE, CHAT = HERE / "run-chat", HERE / "tale-base", HERE / "tale-chat"
 TOKENIZERS = HERE.parent / "tokenizers"
-N_STEPS, N_STORIES, BATCH_SIZE, SEED = 4000, 12_000, 16, 0
-ADAMW_RATE, MUON_RATE = 2e-3, 0.02
+N_STEPS, N_STORIES, BATCH_SIZE, SEED = 12_000, 27_500, 16, 0
+ADAMW_RATE, MUON_RATE = 2e-3, 0.01
 
 
 def optimizers_for(model, n_steps: int) -> tuple[list, list]:
