@@ -6,13 +6,18 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from lib.llama import LlamaConfig
 from lib.model import GPTConfig
+from lib.training import train
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -50,6 +55,68 @@ def llms_from_scratch_shape(config: GPTConfig) -> dict:
     }
 
 
+# --- Training: a step is batch, forward, loss, backward, clipping and the optimizer ---------------
+
+MAX_NORM = 1.0  # of the gradients
+
+
+@dataclass(frozen=True)
+class Size:
+    """A shape, the batch (B, T) it is trained with, and how often."""
+
+    config: GPTConfig | LlamaConfig
+    B: int
+    T: int
+    steps: int
+    rounds: int
+
+
+def random_rows(size: Size) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless rows of random ids, and those one place later, (B, T) each."""
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        rows = torch.randint(size.config.vocab_size, (size.B, size.T + 1), generator=generator)
+        yield rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+
+def our_loop(size: Size, model: nn.Module, optimizer) -> Callable[[int], list[float]]:
+    """A function that takes n steps with our `train` and gives the seconds of each."""
+    rows = random_rows(size)
+
+    def run(n: int) -> list[float]:
+        records = train(model, rows, optimizer, None, n, max_norm=MAX_NORM)
+        ends = [record["seconds"] for record in records]  # since the first step
+        return [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
+
+    return run
+
+
+def torch_loop(size: Size, model: nn.Module, optimizer, loss_of: Callable) -> Callable:
+    """A function that takes n steps as users of torch write them and gives the seconds of each."""
+    rows = random_rows(size)
+    learned = [weights for weights in model.parameters() if weights.requires_grad]
+
+    def run(n: int) -> list[float]:
+        seconds = []
+        model.train()
+        for _ in range(n):
+            start = time.perf_counter()
+            x, y = next(rows)
+            optimizer.zero_grad()
+            loss = loss_of(model, x, y)
+            loss.backward()
+            nn.utils.clip_grad_norm_(learned, MAX_NORM)
+            optimizer.step()
+            loss.item()
+            seconds.append(time.perf_counter() - start)
+        return seconds
+
+    return run
+
+
+# --- Processes and turns --------------------------------------------------------------------------
+
+
 def in_own_process(module: str, *arguments: str) -> dict:
     """Run `python -m module arguments`; return the JSON of the last line that it prints."""
     command = [sys.executable, "-m", module, *arguments]
@@ -79,6 +146,9 @@ def best_rounds(module: str, key: str, arguments: list, contestants: Iterable, r
         contestant: {key: max(found), "all_rounds": [round(value, 1) for value in found]}
         for contestant, found in in_turns(contestants, rounds, one).items()
     }
+
+
+# --- The command line and the pages of results ----------------------------------------------------
 
 
 def read_options(doc: str, settings: Iterable[str], contestants: Iterable[str]):

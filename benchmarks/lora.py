@@ -17,10 +17,8 @@ benchmarks/results/lora.json and lora.md. Run it on an otherwise idle machine.
 import json
 import resource
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import version
 
 import torch
@@ -28,26 +26,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks import common
+from benchmarks.common import Size
 from lib.llama import Llama, LlamaConfig
 from lib.lora import LoRAConfig, add_lora
 from lib.model import GPT, PRESETS, GPTConfig
 from lib.optim import AdamW, parameter_groups
-from lib.training import train
 
 MODULE = "benchmarks.lora"
-RATE, MAX_NORM, RANK, ALPHA = 1e-3, 1.0, 8, 16
+RATE, RANK, ALPHA = 1e-3, 8, 16
 SMOLLM2 = LlamaConfig(49152, 512, 30, 9, 3, 576, 1536, rope_base=100_000.0)
-
-
-@dataclass(frozen=True)
-class Size:
-    """A shape, the batch (B, T) it is trained with, and how often."""
-
-    config: GPTConfig | LlamaConfig
-    B: int
-    T: int
-    steps: int
-    rounds: int
 
 
 SIZES = {
@@ -55,14 +42,6 @@ SIZES = {
     "SmolLM2": Size(SMOLLM2, B=4, T=64, steps=4, rounds=3),
 }
 QUICK = Size(PRESETS["tale"], B=2, T=64, steps=3, rounds=1)
-
-
-def batches(size: Size) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless rows of random ids, and those one place later, (B, T) each."""
-    generator = torch.Generator().manual_seed(0)
-    while True:
-        rows = torch.randint(size.config.vocab_size, (size.B, size.T + 1), generator=generator)
-        yield rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
 def our_model(size: Size) -> nn.Module:
@@ -98,14 +77,7 @@ def their_model(size: Size) -> nn.Module:
 def ours(size: Size) -> Callable[[int], list[float]]:
     model = our_model(size)
     add_lora(model, LoRAConfig(RANK, ALPHA))
-    optimizer, rows = AdamW(parameter_groups(model, 0.0), lr=RATE), batches(size)
-
-    def run(n: int) -> list[float]:
-        records = train(model, rows, optimizer, None, n, max_norm=MAX_NORM)
-        ends = [record["seconds"] for record in records]  # since the first step
-        return [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
-
-    return run
+    return common.our_loop(size, model, AdamW(parameter_groups(model, 0.0), lr=RATE))
 
 
 def with_peft(model: nn.Module) -> nn.Module:
@@ -121,38 +93,26 @@ def with_peft(model: nn.Module) -> nn.Module:
         return peft.get_peft_model(model, config)
 
 
-def torch_loop(size: Size, model: nn.Module, logits_of: Callable) -> Callable[[int], list[float]]:
+def with_torch(size: Size, model: nn.Module, logits_of: Callable) -> Callable:
     """The usual loop around torch's AdamW."""
     learned = [weights for weights in model.parameters() if weights.requires_grad]
-    optimizer, rows = torch.optim.AdamW(learned, lr=RATE, weight_decay=0.0), batches(size)
+    optimizer = torch.optim.AdamW(learned, lr=RATE, weight_decay=0.0)
 
-    def run(n: int) -> list[float]:
-        seconds = []
-        model.train()
-        for _ in range(n):
-            start = time.perf_counter()
-            x, y = next(rows)
-            optimizer.zero_grad()
-            loss = F.cross_entropy(logits_of(x).flatten(0, 1), y.flatten())
-            loss.backward()
-            nn.utils.clip_grad_norm_(learned, MAX_NORM)
-            optimizer.step()
-            loss.item()
-            seconds.append(time.perf_counter() - start)
-        return seconds
+    def loss_of(model, x, y):
+        return F.cross_entropy(logits_of(x).flatten(0, 1), y.flatten())
 
-    return run
+    return common.torch_loop(size, model, optimizer, loss_of)
 
 
 def peft_on_transformers(size: Size) -> Callable[[int], list[float]]:
     model = with_peft(their_model(size))
-    return torch_loop(size, model, lambda x: model(input_ids=x).logits)
+    return with_torch(size, model, lambda x: model(input_ids=x).logits)
 
 
 def peft_on_ours(size: Size) -> Callable[[int], list[float]]:
     """peft's adapters in our model, which it wraps as any other."""
     model = with_peft(our_model(size))
-    return torch_loop(size, model, lambda x: model.base_model.model(x))
+    return with_torch(size, model, lambda x: model.base_model.model(x))
 
 
 CONTESTANTS: dict[str, Callable] = {

@@ -17,9 +17,7 @@ training.md. Run it on an otherwise idle machine.
 """
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -27,23 +25,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks import common
+from benchmarks.common import Size
 from lib.model import GPT, PRESETS, GPTConfig
 from lib.optim import AdamW, parameter_groups
-from lib.training import train
 
 MODULE = "benchmarks.training"
-RATE, DECAY, MAX_NORM = 1e-3, 0.1, 1.0
-
-
-@dataclass(frozen=True)
-class Size:
-    """A shape, the batch (B, T) it is trained with, and how often."""
-
-    config: GPTConfig
-    B: int
-    T: int
-    steps: int
-    rounds: int
+RATE, DECAY = 1e-3, 0.1
 
 
 SIZES = {
@@ -53,50 +40,18 @@ SIZES = {
 QUICK = Size(PRESETS["tale"], B=2, T=64, steps=3, rounds=1)
 
 
-def batches(size: Size) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless rows of random ids, and those one place later, (B, T) each."""
-    generator = torch.Generator().manual_seed(0)
-    while True:
-        rows = torch.randint(size.config.vocab_size, (size.B, size.T + 1), generator=generator)
-        yield rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
-
-
 # --- The contestants: each returns a function that takes n steps and gives the seconds of each ----
 
 
 def ours(size: Size) -> Callable[[int], list[float]]:
     model = GPT(size.config)
-    optimizer, rows = AdamW(parameter_groups(model, DECAY), lr=RATE), batches(size)
-
-    def run(n: int) -> list[float]:
-        records = train(model, rows, optimizer, None, n, max_norm=MAX_NORM)
-        ends = [record["seconds"] for record in records]  # since the first step
-        return [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
-
-    return run
+    return common.our_loop(size, model, AdamW(parameter_groups(model, DECAY), lr=RATE))
 
 
-def torch_loop(size: Size, model: nn.Module, loss_of: Callable, fused: bool) -> Callable:
+def with_torch(size: Size, model: nn.Module, loss_of: Callable, fused: bool) -> Callable:
     """The usual loop around torch's AdamW."""
     optimizer = torch.optim.AdamW(parameter_groups(model, DECAY), lr=RATE, fused=fused or None)
-    rows = batches(size)
-
-    def run(n: int) -> list[float]:
-        seconds = []
-        model.train()
-        for _ in range(n):
-            start = time.perf_counter()
-            x, y = next(rows)
-            optimizer.zero_grad()
-            loss = loss_of(model, x, y)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
-            optimizer.step()
-            loss.item()
-            seconds.append(time.perf_counter() - start)
-        return seconds
-
-    return run
+    return common.torch_loop(size, model, optimizer, loss_of)
 
 
 def hugging_face(size: Size, fused: bool = False) -> Callable:
@@ -105,7 +60,7 @@ def hugging_face(size: Size, fused: bool = False) -> Callable:
     It moves the labels by one place, so it is given all of a row, and learns T - 1 targets of it.
     """
     model = common.transformers_gpt2(size.config, use_cache=False)
-    return torch_loop(size, model, lambda model, x, y: model(x, labels=x).loss, fused)
+    return with_torch(size, model, lambda model, x, y: model(x, labels=x).loss, fused)
 
 
 def llms_from_scratch(size: Size, name: str, fused: bool = False) -> Callable:
@@ -116,7 +71,7 @@ def llms_from_scratch(size: Size, name: str, fused: bool = False) -> Callable:
         return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
 
     model = getattr(ch04, name)(common.llms_from_scratch_shape(size.config))
-    return torch_loop(size, model, loss_of, fused)
+    return with_torch(size, model, loss_of, fused)
 
 
 CONTESTANTS: dict[str, Callable] = {
