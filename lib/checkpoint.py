@@ -117,19 +117,24 @@ def from_bytes(data: bytes, path: Path) -> dict[str, torch.Tensor]:
         ) from None
 
 
-def check_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Refuse tensors that are not those of the model: by name, and by shape."""
-    expected, found = (
-        {name: f"shape {tuple(t.shape)}" for name, t in some.items()}
-        for some in (model_tensors(model), tensors)
-    )
-    for name in [*expected, *sorted(found)]:
-        here, there = expected.get(name, "no such tensor"), found.get(name, "no such tensor")
+def check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, tuple], path) -> None:
+    """Refuse tensors that are missing, superfluous, or of another shape than the model's."""
+    for name in [*wanted, *sorted(found)]:
+        here, there = wanted.get(name, "no such tensor"), found.get(name, "no such tensor")
         if here != there:
             raise ValueError(
-                f"{name}: a model of this config has {here}, but {path} has {there}; use the "
-                "config that these weights were trained with"
+                f"{name}: the model of this config has {here}, but {path} has {there}; the config "
+                "and the weights must be of the same model"
             )
+
+
+def check_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse tensors that are not those of the model: by name, and by shape."""
+    wanted, found = (
+        {name: tuple(tensor.shape) for name, tensor in some.items()}
+        for some in (model_tensors(model), tensors)
+    )
+    check_shapes(wanted, found, path)
 
 
 @torch.no_grad()

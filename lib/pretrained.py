@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from lib.checkpoint import PART, facts_of, model_tensors, write_durably
+from lib.checkpoint import PART, check_shapes, facts_of, model_tensors, write_durably
 from lib.data import END
 from lib.llama import Llama, LlamaConfig
 from lib.model import GPT, GPTConfig
@@ -115,17 +115,6 @@ def is_transposed(model: nn.Module, name: str) -> bool:
 
 # What a public file may hold besides weights: masks, and angles that are computed anew here.
 NO_WEIGHTS = re.compile(r"\.attn\.(masked_)?bias$|\.rotary_emb\.inv_freq$")
-
-
-def check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, tuple], path) -> None:
-    """Refuse tensors that are missing, superfluous, or of another shape than the model's."""
-    for name in [*wanted, *sorted(found)]:
-        here, there = wanted.get(name, "no such tensor"), found.get(name, "no such tensor")
-        if here != there:
-            raise ValueError(
-                f"{name}: the model of this config has {here}, but {path} has {there}; the config "
-                "and the weights must be of the same model"
-            )
 
 
 def check_tensors(model: nn.Module, source, names: Mapping[str, str]) -> None:
