@@ -676,7 +676,7 @@ def config_of_gguf(file: GGUF, context_length: int | None = None) -> LlamaConfig
         raise ValueError(f"{file.path} has stretched rotary waves, which are not read here")
     try:
         n_head = facts["llama.attention.head_count"]
-        return LlamaConfig(
+        config = LlamaConfig(
             vocab_size=(file.shapes["token_embd.weight"] or (0,))[0],
             context_length=context_length or facts["llama.context_length"],
             n_layer=facts["llama.block_count"],
@@ -691,6 +691,13 @@ def config_of_gguf(file: GGUF, context_length: int | None = None) -> LlamaConfig
         )
     except KeyError as error:
         raise ValueError(f"{file.path} does not say {error}; fetch it again") from None
+    turned = facts.get("llama.rope.dimension_count", config.head_dim)
+    if turned != config.head_dim:
+        raise ValueError(
+            f"{file.path} turns {turned} of the {config.head_dim} numbers of a head by their "
+            "position; only whole heads are read here"
+        )
+    return config
 
 
 def tokenizer_of_gguf(file: GGUF) -> DigitTokenizer:

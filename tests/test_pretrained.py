@@ -522,6 +522,7 @@ FACTS = {
         ({"llama.attention.head_count": [2, 2]}, (9, 4), r"n_head is \[2, 2\]"),
         ({"llama.embedding_length": "4"}, (9, 4), "n_embd is '4'"),
         ({"llama.rope.freq_base": "fast"}, (9, 4), "rope_base is 'fast'"),
+        ({"llama.rope.dimension_count": 1}, (9, 4), "turns 1 of the 2 numbers"),
         ({}, (), "vocab_size is 0"),
     ],
 )
