@@ -219,8 +219,7 @@ class Chat:
     """A conversation that goes on: `say` a text, get the answer; `messages` holds all so far.
 
     When the context is full, the model is shown the system's message and the newest others that
-    leave `room` ids for the answer. ValueError for a text that does not fit, and for a `room` that
-    leaves nothing for it.
+    leave `room` ids for the answer. ValueError for a text, or a `room`, that does not fit.
     """
 
     def __init__(
@@ -232,11 +231,9 @@ class Chat:
         room: int = 64,
         generator: torch.Generator | None = None,
     ):
-        if not 0 < room < model.config.context_length:
-            raise ValueError(
-                f"room is {room} ids for an answer; choose 1 or more, and fewer than the "
-                f"{model.config.context_length} of the context"
-            )
+        n = model.config.context_length
+        if not 0 < room < n:
+            raise ValueError(f"room is {room}; choose 1 or more, fewer than the {n} of the context")
         self.model, self.template, self.sampler = model, template, sampler
         self.room, self.generator = room, generator
         self.messages = [{"role": "system", "content": system}] if system else []
@@ -249,9 +246,8 @@ class Chat:
         while len(self.template.prompt(first + rest)) > limit:
             if len(rest) == 1:
                 raise ValueError(
-                    f"the text leaves no {self.room} ids for an answer, in a context of "
-                    f"{self.model.config.context_length}; say it in fewer words, or shorten the "
-                    "system's message"
+                    f"the text leaves no {self.room} of {self.room + limit} ids for an answer; say "
+                    "it in fewer words, or shorten the system's message"
                 )
             rest = rest[2:] if rest[1]["role"] == "assistant" else rest[1:]  # with its answer
         return first + rest
