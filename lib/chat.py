@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from lib.generation import Sampler, generate
+from lib.generation import Sampler, check_count, generate
 from lib.model import GPT
 from lib.tokenizer import Tokenizer, to_utf8
 
@@ -25,17 +25,18 @@ GREEDY = Sampler(temperature=0)
 def add_special_tokens(tokenizer: Tokenizer, names: Sequence[str]) -> Tokenizer:
     """A tokenizer with more special tokens, behind all others: no id that was there changes.
 
-    Raises ValueError for a name that is a token already.
+    Raises ValueError for a name that is a token already, and for one that is no text.
 
     >>> from lib.tokenizer import train_tokenizer
     >>> add_special_tokens(train_tokenizer(["a b"], 257), ["<|im_start|>"]).special_tokens
     {'<|endoftext|>': 0, '<|im_start|>': 257}
     """
-    taken = [name for name in names if to_utf8(name) in tokenizer.id_of]
-    if isinstance(names, str) or taken or len(set(names)) < len(names):
+    texts = not isinstance(names, str) and all(isinstance(name, str) and name for name in names)
+    taken = [name for name in names if to_utf8(name) in tokenizer.id_of] if texts else []
+    if not texts or taken or len(set(names)) < len(names):
         raise ValueError(
             f"the new special tokens are {names!r}; pass a list of different names that are no "
-            f"token yet ({taken} are)"
+            "token yet" + (f", as {taken[0]!r} is" if taken else "")
         )
     tokens = [*tokenizer.tokens, *map(to_utf8, names)]
     return Tokenizer(tokens, tokenizer.merges, [*tokenizer.special_tokens, *names])
@@ -53,7 +54,7 @@ class Rendered(NamedTuple):
 
 def check_messages(messages: Sequence[Mapping[str, str]]) -> None:
     """Refuse what is no list of messages with a known role and a text."""
-    if isinstance(messages, (str, Mapping)) or not messages:
+    if isinstance(messages, str) or not isinstance(messages, Sequence) or not messages:
         raise ValueError(
             'messages must be a list that is not empty; pass [{"role": "user", "content": text}]'
         )
@@ -120,29 +121,35 @@ def first_turn(template: ChatTemplate, ids: list[int]) -> tuple[dict[str, str], 
     """
     start_id, end_id = template.special(TURN_START, TURN_END)
     line_end = template.tokenizer.encode("\n")
-    if ids[0] != start_id or end_id not in ids:
+    if ids[:1] != [start_id] or end_id not in ids:
         raise ValueError(
             f"no whole turn begins at {template.tokenizer.decode(ids[:8])!r}; one opens with "
             f"{TURN_START} and closes with {TURN_END}"
         )
     n = ids.index(end_id)
-    role, _, content = template.tokenizer.decode(ids[1:n]).partition("\n")
+    openings = {role: template.opening(role) for role in ROLES}
+    role = next((role for role in ROLES if ids[: len(openings[role])] == openings[role]), None)
     inside = set(ids[1:n]) & set(template.tokenizer.special_tokens.values())
-    if inside or role not in ROLES or ids[n + 1 : n + 1 + len(line_end)] != line_end:
+    if inside or role is None or ids[n + 1 : n + 1 + len(line_end)] != line_end:
         raise ValueError(
-            f"the turn of {role!r} has an unknown role, a special token inside, or no line end "
-            "behind it; pass ids as ChatTemplate.render makes them"
+            f"the turn {template.tokenizer.decode(ids[: n + 1])!r} has an unknown role, a special "
+            "token inside, or no line end behind its role or its end; pass ids as "
+            "ChatTemplate.render makes them"
         )
+    content = template.tokenizer.decode(ids[len(openings[role]) : n])
     return {"role": role, "content": content}, ids[n + 1 + len(line_end) :]
 
 
 def parse(template: ChatTemplate, ids: Sequence[int]) -> list[dict[str, str]]:
-    """The messages that a template has rendered as these ids; ValueError if it cannot have."""
-    begin, rest, messages = template.special(template.begin), list(ids), []
+    """The messages that these ids hold; ValueError if they are not whole turns of the template.
+
+    A content may be cut into ids in another way than `encode` does it, as a model may.
+    """
+    begin, rest, messages = template.special(template.begin), list(map(int, ids)), []
     if rest[: len(begin)] != begin:
         raise ValueError(f"the ids do not begin with {template.begin}; pass a whole conversation")
     rest = rest[len(begin) :]
-    while rest:
+    while rest or not messages:
         message, rest = first_turn(template, rest)
         messages.append(message)
     return messages
@@ -154,11 +161,13 @@ def parse(template: ChatTemplate, ids: Sequence[int]) -> list[dict[str, str]]:
 def similar(lengths: Sequence[int], batch_size: int, spread: int = 32) -> list[list[int]]:
     """Share out things on batches of similar lengths, none `spread` longer than the shortest.
 
-    Returns the numbers of the things; the shortest of a batch comes first.
+    Returns the numbers of the things; the shortest of a batch comes first. Raises ValueError for a
+    batch_size below 1.
 
     >>> similar([50, 10, 12, 11], batch_size=2)
     [[1, 3], [2], [0]]
     """
+    check_count("batch_size", batch_size, 1, "so many prompts are read at once")
     batches = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         full = not batches or len(batches[-1]) == batch_size
@@ -183,6 +192,8 @@ def replies(
     An answer also ends where its own context is full. Prompts of similar length are read together.
     Raises ValueError for a conversation that fills the context already.
     """
+    if any(isinstance(messages, Mapping) for messages in conversations):
+        raise ValueError("these are the messages of one conversation; pass a list of such lists")
     prompts = [template.prompt(messages) for messages in conversations]
     context_length, texts = model.config.context_length, [""] * len(prompts)
     for i, prompt in enumerate(prompts):
@@ -208,7 +219,7 @@ class Chat:
     """A conversation that goes on: `say` a text, get the answer; `messages` holds all so far.
 
     When the context is full, the model is shown the system's message and the newest others that
-    leave `room` ids for the answer. ValueError for a text that does not fit.
+    leave `room` ids for the answer. ValueError for a text, or a `room`, that does not fit.
     """
 
     def __init__(
@@ -220,6 +231,9 @@ class Chat:
         room: int = 64,
         generator: torch.Generator | None = None,
     ):
+        n = model.config.context_length
+        if not 0 < room < n:
+            raise ValueError(f"room is {room}; choose 1 or more, fewer than the {n} of the context")
         self.model, self.template, self.sampler = model, template, sampler
         self.room, self.generator = room, generator
         self.messages = [{"role": "system", "content": system}] if system else []
@@ -232,10 +246,10 @@ class Chat:
         while len(self.template.prompt(first + rest)) > limit:
             if len(rest) == 1:
                 raise ValueError(
-                    f"the text leaves no {self.room} ids for an answer, in a context of "
-                    f"{self.model.config.context_length}; say it in fewer words"
+                    f"the text leaves no {self.room} of {self.room + limit} ids for an answer; say "
+                    "it in fewer words, or shorten the system's message"
                 )
-            rest = rest[2:]  # a question goes together with its answer
+            rest = rest[2:] if rest[1]["role"] == "assistant" else rest[1:]  # with its answer
         return first + rest
 
     def say(self, text: str) -> str:

@@ -14,7 +14,7 @@ from torch import nn
 
 from lib.chat import Rendered
 from lib.data import PADDING, POOL, check_state, shuffled
-from lib.model import GPT
+from lib.model import GPT, look_up
 
 # --- New words for a trained model ---------------------------------------------------------------
 
@@ -27,12 +27,13 @@ def extend_vocabulary(model: GPT, vocab_size: int) -> GPT:
     average one before it is learned (Hewitt, 2021). Raises ValueError for fewer ids than there are.
     """
     old = model.config.vocab_size
-    if vocab_size < old:
+    if not isinstance(vocab_size, int) or vocab_size < old:
         raise ValueError(
-            f"the model has {old} ids already, more than {vocab_size}; pass the vocab_size of a "
-            "tokenizer that has all of them"
+            f"vocab_size is {vocab_size!r}, and the model has {old} ids already; pass the "
+            "vocab_size of a tokenizer that has all of them"
         )
     larger = type(model)(replace(model.config, vocab_size=vocab_size))
+    larger.to(model.token_embedding.weight)  # the same device and dtype
     weights = larger.state_dict()
     for name, tensor in model.state_dict().items():
         weights[name][: len(tensor)] = tensor
@@ -56,7 +57,7 @@ def plain_example(ids: Sequence[int], begin_id: int) -> Rendered:
 
 def check_examples(examples: Sequence[Rendered], context_length: int) -> None:
     """Refuse examples that are too long, that teach nothing, or whose mask does not fit."""
-    if not examples:
+    if isinstance(examples, Rendered) or not examples:
         raise ValueError("there are no examples; pass a list of what ChatTemplate.render returns")
     for i, (ids, mask) in enumerate(examples):
         if len(ids) != len(mask):
@@ -89,14 +90,21 @@ def collate(examples: Sequence[Rendered], fill_id: int = 0) -> tuple[torch.Tenso
     """A batch (x, y) of shape (B, T), one example a row, filled up behind its end.
 
     T: ids of the longest example, less one. x is filled with fill_id and y with -100: the model is
-    causal, so what stands behind an example cannot change it.
+    causal, so what stands behind an example cannot change it. Raises ValueError for no examples,
+    and for one that is too short to predict anything.
 
     >>> collate([Rendered([7, 8, 9], [False, False, True]), Rendered([7, 8], [False, True])])
     (tensor([[7, 8],
             [7, 0]]), tensor([[-100,    9],
             [   8, -100]]))
     """
-    T = max(len(example.ids) for example in examples) - 1
+    lengths = [len(example.ids) for example in examples]
+    if min(lengths, default=0) < 2:
+        raise ValueError(
+            f"the examples have {lengths} ids; pass one example or more, each of at least two ids, "
+            "one that is read and one that is predicted"
+        )
+    T = max(lengths) - 1
     x = torch.full((len(examples), T), fill_id)
     y = torch.full((len(examples), T), PADDING)
     for row, example in enumerate(examples):
@@ -212,10 +220,10 @@ def collate_packed(
     predict the next one, and `Packed` finds where they begin. T is the longest row, less one.
     """
     for example in (example for row in rows for example in row):
-        if example.ids[0] != fill_id or example.mask[0]:
+        if list(example.ids[:1]) != [fill_id] or example.mask[0]:
             raise ValueError(
-                f"an example begins with id {example.ids[0]}; all must begin with {fill_id}, "
-                "unlearned, to be told apart: pass begin= to the template"
+                f"an example begins with the ids {list(example.ids[:1])}; all must begin with "
+                f"{fill_id}, unlearned, to be told apart: pass begin= to the template"
             )
     joined = [
         Rendered([i for e in row for i in e.ids], [m for e in row for m in e.mask]) for row in rows
@@ -246,8 +254,8 @@ def positions_within(numbers: torch.Tensor) -> torch.Tensor:
 class Packed(nn.Module):
     """A GPT that reads rows of several examples as if each stood alone.
 
-    An id sees those of its own example only, and its position is counted from there. The weights
-    are those of the model itself. (Krell et al., 2021.)
+    An id sees those of its own example only, and its position is counted from there, so a row may
+    be longer than the context. The weights are those of the model itself. (Krell et al., 2021.)
     """
 
     def __init__(self, model: GPT, begin_id: int):
@@ -260,8 +268,9 @@ class Packed(nn.Module):
         """ids (B, T) -> logits (B, T, vocab_size)."""
         numbers = example_numbers(ids, self.begin_id)  # (B, T)
         same = (numbers[:, :, None] == numbers[:, None, :])[:, None]  # (B, 1, T, T)
-        x = self.model.token_embedding(ids)
-        x = x + self.model.position_embedding(positions_within(numbers))
+        places, remedy = positions_within(numbers), "no example may be longer than context_length"
+        x = look_up(self.model.token_embedding, ids, "ids", "use the tokenizer of this model")
+        x = x + look_up(self.model.position_embedding, places, "positions", remedy)
         x = self.model.dropout(x)  # (B, T, C)
         for block in self.model.blocks:
             x = block(x, same)  # attention adds the causal mask

@@ -78,7 +78,7 @@ def test_new_special_tokens_stand_behind_all_others(tmp_path):
     assert load_tokenizer(tmp_path / "t.json").content_hash() == TOKENIZER.content_hash()
 
 
-@pytest.mark.parametrize("names", [[END], ["a"], ["<|x|>", "<|x|>"], "<|x|>"])
+@pytest.mark.parametrize("names", [[END], ["a"], ["<|x|>", "<|x|>"], "<|x|>", [""], [5]])
 def test_a_special_token_that_is_a_token_already_is_refused(names):
     with pytest.raises(ValueError, match="different names that are no token yet"):
         add_special_tokens(PLAIN, names)
@@ -143,12 +143,32 @@ def test_ids_that_no_template_wrote_are_refused():
         )
 
 
+def test_what_holds_no_message_is_refused_too():
+    for template, ids in ((TEMPLATE, [0]), (ChatTemplate(TOKENIZER), [])):
+        with pytest.raises(ValueError, match="no whole turn"):
+            parse(template, ids)
+    with pytest.raises(ValueError, match="no line end behind its role"):
+        parse(TEMPLATE, [0, START, *TOKENIZER.encode("user"), STOP, *TOKENIZER.encode("\n")])
+    with pytest.raises(ValueError, match="a special token inside"):
+        ids = [0, START, *TOKENIZER.encode("user\na"), START, STOP, *TOKENIZER.encode("\n")]
+        parse(TEMPLATE, torch.tensor(ids))
+
+
+def test_a_content_may_be_cut_into_ids_as_a_model_cuts_it():
+    letters = [i for letter in "the fox" for i in TOKENIZER.encode(letter)]
+    assert letters != TOKENIZER.encode("the fox")
+    ids = [0, *TEMPLATE.opening("user"), *letters, STOP, *TOKENIZER.encode("\n")]
+    assert parse(TEMPLATE, ids) == [user("the fox")]
+
+
 @pytest.mark.parametrize(
     ("messages", "complaint"),
     [
         ([], "not empty"),
         ("hello", "must be a list"),
         (user("hello"), "must be a list"),
+        ((message for message in [user("hello")]), "must be a list"),
+        (5, "must be a list"),
         ([{"role": "user"}], "pass a dict"),
         (["hello"], "pass a dict"),
         ([{"role": "user\nassistant", "content": "x"}], "roles are system, user, assistant"),
@@ -271,6 +291,16 @@ def test_a_conversation_that_fills_the_context_is_refused():
         replies(model(), TEMPLATE, [[user("x" * 100)]])
 
 
+def test_one_conversation_in_place_of_a_list_of_them_is_refused():
+    with pytest.raises(ValueError, match="pass a list of such lists"):
+        replies(model(), TEMPLATE, [user("the fox")])
+
+
+def test_a_batch_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        replies(model(), TEMPLATE, [[user("the fox")]], batch_size=0)
+
+
 def test_the_same_generator_gives_the_same_answer():
     def say(seed):
         g = torch.Generator().manual_seed(seed)
@@ -298,6 +328,19 @@ def test_a_text_that_does_not_fit_is_refused_and_not_kept():
     with pytest.raises(ValueError, match="fewer words"):
         chat.say("x" * 200)
     assert chat.messages == []
+
+
+@pytest.mark.parametrize("room", [0, 64, 100])
+def test_a_room_that_leaves_nothing_for_the_text_is_refused(room):
+    with pytest.raises(ValueError, match="fewer than the 64 of the context"):
+        Chat(model(), TEMPLATE, room=room)
+
+
+def test_a_chat_that_the_assistant_opened_keeps_the_newest_question():
+    chat = Chat(model(), TEMPLATE, room=16)
+    chat.messages = [assistant("the fox and the key " * 3)]
+    answer = chat.say("?")
+    assert chat.messages[1:] == [user("?"), assistant(answer)]
 
 
 def test_what_is_typed_stays_one_message():

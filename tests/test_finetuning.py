@@ -77,9 +77,22 @@ def test_the_model_that_is_extended_stays_as_it_was():
     assert torch.equal(before, model.token_embedding.weight)
 
 
-def test_fewer_rows_are_refused():
+def test_a_larger_model_keeps_dtype_and_mode():
+    larger = extend_vocabulary(make().double().train(), 22)
+    assert {weights.dtype for weights in larger.parameters()} == {torch.float64}
+    assert larger.training and larger.head.weight is larger.token_embedding.weight
+
+
+def test_no_new_id_is_likelier_than_an_average_one():
+    with torch.no_grad():
+        p = extend_vocabulary(make(), 23)(torch.tensor([[1, 5, 19, 3]])).softmax(-1)
+    assert p[..., 20:].max() <= 1 / 23
+
+
+@pytest.mark.parametrize("vocab_size", [19, 22.0, "22"])
+def test_fewer_rows_are_refused(vocab_size):
     with pytest.raises(ValueError, match="has 20 ids already"):
-        extend_vocabulary(make(), 19)
+        extend_vocabulary(make(), vocab_size)
 
 
 # --- targets and collation -----------------------------------------------------------------------
@@ -128,6 +141,7 @@ def test_the_loss_looks_at_the_answer_alone():
     ("wrong", "complaint"),
     [
         ([], "no examples"),
+        (Rendered([1, 2], [False, True]), "no examples"),
         ([Rendered([1, 2], [False])], "one entry an id"),
         ([example(*[1] * 17)], "cutting it would take away the answer"),
         ([Rendered([1, 2], [True, False])], "nothing to learn"),
@@ -136,6 +150,12 @@ def test_the_loss_looks_at_the_answer_alone():
 def test_examples_that_teach_nothing_or_do_not_fit_are_refused(wrong, complaint):
     with pytest.raises(ValueError, match=complaint):
         check_examples(wrong, 16)
+
+
+@pytest.mark.parametrize("wrong", [[], [Rendered([], [])], [Rendered([1], [True])]])
+def test_a_batch_of_nothing_is_refused(wrong):
+    with pytest.raises(ValueError, match="each of at least two ids"):
+        collate(wrong)
 
 
 # --- batches -------------------------------------------------------------------------------------
@@ -236,6 +256,27 @@ def test_packed_examples_have_the_logits_that_they_have_alone(some):
     assert count_targets(y) == sum(sum(e.mask) for e in some)
 
 
+def test_a_plain_text_that_ends_with_the_beginning_can_be_packed_too():
+    model, some = make(), [plain_example([3, 4], 0), example(5, 6), plain_example([7], 0)]
+    x, y = collate_packed([some], 0)
+    with torch.no_grad():
+        logits, at = Packed(model, 0)(x)[0], 0
+        for e in some:
+            alone = model(torch.tensor([e.ids[:-1]]))[0]
+            assert torch.allclose(logits[at : at + len(alone)], alone, atol=1e-4)
+            at += len(e.ids)
+    assert count_targets(y) == sum(sum(e.mask) for e in some)
+
+
+def test_a_row_may_be_longer_than_the_context_and_an_example_may_not():
+    ids = torch.tensor([[0, *range(1, 12)] * 2])
+    assert Packed(make(), 0)(ids).shape == (1, 24, 20)
+    with pytest.raises(ValueError, match="no example may be longer"):
+        Packed(make(), 0)(torch.ones(1, 24, dtype=torch.int64))
+    with pytest.raises(ValueError, match="use the tokenizer of this model"):
+        Packed(make(), 0)(torch.tensor([[0, 20]]))
+
+
 def test_packing_changes_neither_the_loss_nor_the_gradient():
     some = [example(3, 4, 5, learned=2), example(6, 7, 8, learned=1), example(2, 9)]
     packed, apart = make(), make()
@@ -266,6 +307,8 @@ def test_positions_are_those_of_a_loop(row):
 def test_examples_that_cannot_be_told_apart_are_refused():
     with pytest.raises(ValueError, match="all must begin with 0"):
         collate_packed([[Rendered([1, 2], [False, True])]], 0)
+    with pytest.raises(ValueError, match="all must begin with 0"):
+        collate_packed([[Rendered([], [])]], 0)
     with pytest.raises(ValueError, match="unlearned"):
         collate_packed([[Rendered([0, 2], [True, True])]], 0)
 

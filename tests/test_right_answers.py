@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -78,6 +79,133 @@ def with_an_error_that_says_more(disk, name, data):
 def all_attributes_copied(fresh, old):
     vars(fresh).update(copy.deepcopy(vars(old)))
     return fresh
+
+
+@right("12.1")
+def tensors_with_a_fill(ids, mask):
+    ids, mask = torch.tensor(ids), torch.tensor(mask)
+    return ids[:-1], ids[1:].masked_fill(~mask[1:], -100)
+
+
+@right("12.1")
+def arrays_in_one_stack(ids, mask):
+    return np.stack([np.array(ids[:-1]), np.where(mask[1:], ids[1:], -100)])
+
+
+@right("12.1")
+def masked_first_then_shifted(ids, mask):
+    y = [i if m else -100 for i, m in zip(ids, mask, strict=True)]
+    y.pop(0)
+    return tuple(ids[:-1]), tuple(y)
+
+
+def rendered(messages, encode, start_id, end_id):
+    ids, mask = [], []
+    for m in messages:
+        for i in [start_id, *encode(m["role"] + "\n")]:
+            ids.append(i)
+            mask.append(False)
+        for i in [*encode(m["content"]), end_id]:
+            ids.append(i)
+            mask.append(m["role"] == "assistant")
+        ids.extend(encode("\n"))
+        mask.extend([False] * (len(ids) - len(mask)))
+    return ids, mask
+
+
+@right("12.2")
+def tensors_of_ids_and_mask(*args):
+    ids, mask = rendered(*args)
+    return torch.tensor(ids), torch.tensor(mask)
+
+
+@right("12.2")
+def a_mask_of_zeros_and_ones(*args):
+    ids, mask = rendered(*args)
+    return [ids, list(map(int, mask))]
+
+
+@right("12.2")
+def pairs_taken_apart(*args):
+    return [*zip(*zip(*rendered(*args), strict=True), strict=True)]
+
+
+@right("12.3")
+def gathered(logits, lengths):
+    return logits.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, logits.shape[2]))[:, 0]
+
+
+@right("12.3")
+def rows_in_a_list(logits, lengths):
+    return [row[n - 1].tolist() for row, n in zip(logits, lengths, strict=True)]
+
+
+@right("12.3")
+def weighted_by_one_and_zero(logits, lengths):
+    return (logits.double() * F.one_hot(lengths - 1, logits.shape[1])[..., None]).sum(1)
+
+
+@right("12.4")
+def counted_in_a_list(ids, begin_id):
+    places = []
+    for i in ids:
+        places.append(0 if i == begin_id or not places else places[-1] + 1)
+    return places
+
+
+@right("12.4")
+def by_numpy(ids, begin_id):
+    places = np.arange(len(ids))
+    return places - np.maximum.accumulate(np.where(ids.numpy() == begin_id, places, 0))
+
+
+@right("12.4")
+def counted_in_a_matrix(ids, begin_id):
+    numbers = (ids == begin_id).cumsum(0)
+    return (numbers[:, None] == numbers).tril().sum(1).float() - 1
+
+
+@right("12.5")
+def lists_of_bools(numbers):
+    row = numbers.tolist()
+    return [[a == b != 0 and s <= t for s, b in enumerate(row)] for t, a in enumerate(row)]
+
+
+@right("12.5")
+def a_mask_in_numpy(numbers):
+    row = numbers.numpy()
+    return np.tril((row[:, None] == row) & (row != 0))
+
+
+@right("12.5")
+def example_by_example(numbers):
+    mask = torch.zeros(len(numbers), len(numbers), dtype=torch.bool)
+    for number in set(numbers.tolist()) - {0}:
+        (places,) = (numbers == number).nonzero(as_tuple=True)
+        for t in places:
+            mask[t, places[places <= t]] = True
+    return mask
+
+
+@right("12.6")
+def with_nan_for_nothing(losses, y):
+    losses = losses.masked_fill(y == -100, math.nan)
+    return losses.nanmean(), losses.nanmean(1).nanmean()
+
+
+@right("12.6")
+def both_in_one_tensor(losses, y):
+    return torch.stack(with_nan_for_nothing(losses, y))
+
+
+@right("12.6")
+def by_loops(losses, y):
+    rows = []
+    for row, targets in zip(losses.tolist(), y.tolist(), strict=True):
+        rows.append([x for x, target in zip(row, targets, strict=True) if target != -100])
+    rows = [row for row in rows if row]
+    every = [x for row in rows for x in row]
+    return [sum(every) / len(every), sum(sum(row) / len(row) for row in rows) / len(rows)]
 
 
 @pytest.mark.parametrize("name", RIGHT)

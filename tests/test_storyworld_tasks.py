@@ -426,6 +426,16 @@ def test_no_combination_leaks_from_training(kind):
     assert kept_out and not kept_out & (found["train"] | found["iid"])
 
 
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - set(NUMERIC)))
+def test_the_parts_of_a_held_out_combination_are_known_from_training(kind):
+    def combinations(split, n):
+        return [latents(list(puzzle(i, "en", split, kind).sentences))[0] for i in range(n)]
+
+    train, held = combinations("train", 1500), combinations("held_out", 150)
+    assert {one[-1] for one in held} <= {one[-1] for one in train}  # the question, or the place
+    assert {one[:-1] for one in held} <= {one[:-1] for one in train}  # the clues, or the thing
+
+
 @pytest.mark.parametrize("kind", NUMERIC)
 def test_new_sums_occur_nowhere_else(kind):
     found = {split: [] for split in SPLITS}

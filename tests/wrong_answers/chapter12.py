@@ -71,6 +71,63 @@ def none_for_nothing(ids, mask):
     return ids[:-1], [i if m else None for i, m in zip(ids[1:], mask[1:], strict=True)]
 
 
+@wrong("12.1", "Return two lists: the inputs x, and the targets y")
+def targets_alone(ids, mask):
+    return [i if m else -100 for i, m in zip(ids[1:], mask[1:], strict=True)]
+
+
+@wrong("12.1", "Return two lists: the inputs x, and the targets y")
+def pairs_of_input_and_target(ids, mask):
+    x, y = ids[:-1], [i if m else -100 for i, m in zip(ids[1:], mask[1:], strict=True)]
+    return list(zip(x, y, strict=True))
+
+
+@wrong("12.1", "return x first, then y")
+def targets_first(ids, mask):
+    return [i if m else -100 for i, m in zip(ids[1:], mask[1:], strict=True)], ids[:-1]
+
+
+@wrong("12.1", "the target -1")
+def minus_one_for_nothing(ids, mask):
+    return ids[:-1], [i if m else -1 for i, m in zip(ids[1:], mask[1:], strict=True)]
+
+
+@wrong("12.1", "ask the mask, not the id")
+def id_0_is_taken_for_nothing(ids, mask):
+    return ids[:-1], [(m and i) or -100 for i, m in zip(ids[1:], mask[1:], strict=True)]
+
+
+@wrong("12.1", "Only the last answer is learned")
+def back_to_the_last_question(ids, mask):
+    y, t = [-100] * (len(ids) - 1), len(ids) - 1
+    while t > 0 and not mask[t]:
+        t -= 1
+    while t > 0 and mask[t]:
+        y[t - 1] = ids[t]
+        t -= 1
+    return ids[:-1], y
+
+
+@wrong("12.1", "left out of x and y")
+def gaps_closed_in_both(ids, mask):
+    pairs = [(ids[t - 1], ids[t]) for t in range(1, len(ids)) if mask[t]]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+@wrong("12.1", "x has one id more than y")
+def x_with_its_last_id(ids, mask):
+    return ids, [i if m else -100 for i, m in zip(ids[1:], mask[1:], strict=True)]
+
+
+@wrong("12.1", "changes its argument")
+def written_over_the_ids(ids, mask):
+    x = ids[:-1]
+    for t, m in enumerate(mask):
+        if not m:
+            ids[t] = -100
+    return x, ids[1:]
+
+
 # --- 12.2 A template -----------------------------------------------------------------------------
 
 
@@ -220,6 +277,100 @@ def mask_of_the_messages(messages, encode, start_id, end_id):
     return ids, [assistant(m) for m in messages]
 
 
+def learned_as_asked(message, part):
+    return assistant(message) and part in ("content", "end")
+
+
+@wrong("12.2", "White space and capitals")
+def stripped(messages, encode, start_id, end_id):
+    clean = [{**m, "content": m["content"].strip()} for m in messages]
+    return written(clean, encode, start_id, end_id, learned_as_asked)
+
+
+@wrong("12.2", "White space and capitals")
+def in_lower_case(messages, encode, start_id, end_id):
+    clean = [{**m, "content": m["content"].lower()} for m in messages]
+    return written(clean, encode, start_id, end_id, learned_as_asked)
+
+
+@wrong("12.2", "The two marks are exchanged")
+def marks_exchanged(messages, encode, start_id, end_id):
+    return written(messages, encode, end_id, start_id, learned_as_asked)
+
+
+@wrong("12.2", "one place too early")
+def mask_shifted_already(messages, encode, start_id, end_id):
+    ids, mask = written(messages, encode, start_id, end_id, learned_as_asked)
+    return ids, [*mask[1:], False]
+
+
+@wrong("12.2", "The two lists are exchanged")
+def mask_first(messages, encode, start_id, end_id):
+    return written(messages, encode, start_id, end_id, learned_as_asked)[::-1]
+
+
+@wrong("12.2", "Only the end of the assistant's turn")
+def content_not_learned(messages, encode, start_id, end_id):
+    return written(messages, encode, start_id, end_id, lambda m, p: assistant(m) and p == "end")
+
+
+@wrong("12.2", "An empty answer is a turn too")
+def empty_messages_left_out(messages, encode, start_id, end_id):
+    some = [m for m in messages if m["content"]]
+    return written(some, encode, start_id, end_id, learned_as_asked)
+
+
+@wrong("12.2", "That is for generation")
+def ready_to_generate(messages, encode, start_id, end_id):
+    ids, mask = written(messages, encode, start_id, end_id, learned_as_asked)
+    opening = [start_id, *encode("assistant\n")]
+    return ids + opening, mask + [False] * len(opening)
+
+
+@wrong("12.2", "encode it with the role")
+def line_end_before_the_content(messages, encode, start_id, end_id):
+    ids, mask = [], []
+    for m in messages:
+        opening, said = [start_id, *encode(m["role"])], [*encode("\n" + m["content"]), end_id]
+        ids += opening + said + encode("\n")
+        mask += [False] * len(opening) + [assistant(m)] * len(said) + [False]
+    return ids, mask
+
+
+@wrong("12.2", "`join` sets one only between them")
+def line_ends_between_turns(messages, encode, start_id, end_id):
+    ids, mask = written(messages, encode, start_id, end_id, learned_as_asked)
+    return ids[:-1], mask[:-1]
+
+
+@wrong("12.2", "The role was changed")
+def roles_in_capitals(messages, encode, start_id, end_id):
+    named = [{**m, "role": m["role"].capitalize()} for m in messages]
+    return written(
+        named,
+        encode,
+        start_id,
+        end_id,
+        lambda m, p: m["role"] == "Assistant" and p in ("content", "end"),
+    )
+
+
+@wrong("12.2", "Every second message")
+def every_second_message(messages, encode, start_id, end_id):
+    numbers = {id(m): n for n, m in enumerate(messages)}
+
+    def learned(m, part):
+        return numbers[id(m)] % 2 == 1 and part in ("content", "end")
+
+    return written(messages, encode, start_id, end_id, learned)
+
+
+@wrong("12.2", "The message of the system was left out")
+def without_the_system(messages, encode, start_id, end_id):
+    some = [m for m in messages if m["role"] != "system"]
+    return written(some, encode, start_id, end_id, learned_as_asked)
+
+
 # --- 12.3 The last real place --------------------------------------------------------------------
 
 
@@ -251,6 +402,11 @@ def all_pairs(logits, lengths):
 @wrong("12.3", "where the shortest one ends")
 def shortest(logits, lengths):
     return logits[:, lengths.min() - 1]
+
+
+@wrong("12.3", "from the end of the padded row")
+def from_the_end(logits, lengths):
+    return logits[torch.arange(len(logits)), -lengths]
 
 
 # --- 12.4 Positions in a packed row --------------------------------------------------------------
@@ -287,6 +443,49 @@ def example_of_each(ids, begin_id):
 @wrong("12.4", "where each example begins")
 def beginning_of_each(ids, begin_id):
     return torch.where(ids == begin_id, torch.arange(len(ids)), 0).cummax(0).values
+
+
+@wrong("12.4", "an example begins where the id is `begin_id`")
+def reset_at_0(ids, begin_id):
+    places, at = [], -1
+    for i in ids.tolist():
+        at = 0 if i == 0 else at + 1
+        places.append(at)
+    return torch.tensor(places)
+
+
+@wrong("12.4", "Only a beginning itself was set to 0")
+def beginnings_not_carried_on(ids, begin_id):
+    places = torch.arange(len(ids))
+    return places - torch.where(ids == begin_id, places, 0)
+
+
+@wrong("12.4", "the sum of all beginnings")
+def beginnings_added_up(ids, begin_id):
+    places = torch.arange(len(ids))
+    return places - torch.where(ids == begin_id, places, 0).cumsum(0)
+
+
+@wrong("12.4", "Ids before the first beginning count from 0 too")
+def nothing_before_the_first(ids, begin_id):
+    places, at = [], None
+    for i in ids.tolist():
+        at = 0 if i == begin_id else at if at is None else at + 1
+        places.append(at or 0)
+    return torch.tensor(places)
+
+
+@wrong("12.4", "every id has a position")
+def beginnings_as_borders(ids, begin_id):
+    starts = (ids == begin_id).nonzero()[:, 0].tolist()
+    ends = [*starts[1:], len(ids)]
+    return [n for a, z in zip(starts, ends, strict=True) for n in range(z - a)]
+
+
+@wrong("12.4", "`.values` is the first")
+def both_of_cummax(ids, begin_id):
+    places = torch.arange(len(ids))
+    return places - torch.where(ids == begin_id, places, 0).cummax(0)
 
 
 # --- 12.5 Who may see whom -----------------------------------------------------------------------
@@ -334,6 +533,24 @@ def may_not_look(numbers):
 def zeros_and_ones(numbers):
     past = torch.ones(len(numbers), len(numbers)).tril()
     return (numbers[:, None] == numbers) * past
+
+
+@wrong("12.5", "must be boolean")
+def an_array_of_zeros_and_ones(numbers):
+    return zeros_and_ones(numbers).int().numpy()
+
+
+@wrong("12.5", "must be boolean")
+def lists_of_zeros_and_ones(numbers):
+    return zeros_and_ones(numbers).int().tolist()
+
+
+@wrong("12.5", "padding may stand in front")
+def as_many_as_are_real(numbers):
+    T, n = len(numbers), int((numbers != 0).sum())
+    mask = torch.zeros(T, T, dtype=torch.bool)
+    mask[:n, :n] = ((numbers[:, None] == numbers) & (numbers != 0)).tril()[:n, :n]
+    return mask
 
 
 # --- 12.6 Two ways to take a mean ----------------------------------------------------------------
@@ -396,3 +613,33 @@ def positive_ids_alone(losses, y):
 def not_divided(losses, y):
     kept = losses * (y != -100)
     return kept.sum(), kept.sum(1).mean()
+
+
+@wrong("12.6", "What is learned is told by y")
+def losses_of_zero_left_out(losses, y):
+    kept = losses * (y != -100)
+    rows = [row[row != 0].mean() for row in kept if (row != 0).any()]
+    return kept[kept != 0].mean(), torch.stack(rows).mean()
+
+
+@wrong("12.6", "Which rows have targets is told by y")
+def rows_of_zero_left_out(losses, y):
+    real = (y != -100).float()
+    rows = (losses * real).sum(1) / real.sum(1)
+    return (losses * real).sum() / real.sum(), rows[rows > 0].mean()
+
+
+@wrong("12.6", "column by column")
+def means_of_columns(losses, y):
+    return two(losses, y)[0], two(losses.T, y.T)[1]
+
+
+@wrong("12.6", "a mean of sums")
+def sums_of_examples(losses, y):
+    return two(losses, y)[0], (losses * (y != -100)).sum() / (y != -100).any(1).sum()
+
+
+@wrong("12.6", "Return two numbers")
+def the_losses_themselves(losses, y):
+    real = y != -100
+    return losses[real], torch.stack([r[s].mean() for r, s in zip(losses, real, strict=True)])

@@ -1,5 +1,6 @@
 """The checks of chapter 12, Instruction tuning."""
 
+import numpy as np
 import torch
 
 from lib.course.checks.engine import Probe, exercise
@@ -10,6 +11,15 @@ from lib.tokenizer import Tokenizer, initial_tokens
 
 def targets_where(learned, ids):
     return [i if m else -100 for i, m in zip(ids, learned, strict=True)]
+
+
+def last_run(mask):
+    """The mask, with all but the last run of True left out."""
+    end = max((t for t, m in enumerate(mask) if m), default=-1)
+    begin = end
+    while begin > 0 and mask[begin - 1]:
+        begin -= 1
+    return [m and t >= begin for t, m in enumerate(mask)]
 
 
 TARGET_MISTAKES = {
@@ -56,6 +66,28 @@ TARGET_MISTAKES = {
     "The last target is lost: it is the end of the turn, without which no answer ever stops.": (
         lambda ids, mask: (ids[:-1], [*targets_where(mask[1:-1], ids[1:-1]), -100])
     ),
+    "The two lists are exchanged: return x first, then y.": (
+        lambda ids, mask: (targets_where(mask[1:], ids[1:]), ids[:-1])
+    ),
+    "What is not learned has the target -1; the number that the loss leaves out is -100.": (
+        lambda ids, mask: (
+            ids[:-1],
+            [i if m else -1 for i, m in zip(ids[1:], mask[1:], strict=False)],
+        )
+    ),
+    "The id 0 is an id like any other, and here it is to be learned: ask the mask, not the id.": (
+        lambda ids, mask: (ids[:-1], [i or -100 for i in targets_where(mask[1:], ids[1:])])
+    ),
+    "Only the last answer is learned; every answer of a conversation is one to learn from.": (
+        lambda ids, mask: (ids[:-1], targets_where(last_run(mask)[1:], ids[1:]))
+    ),
+    "Places without a target were left out of x and y. The model has to read them all: keep every "
+    "place, with -100 in y.": (
+        lambda ids, mask: (
+            [i for i, m in zip(ids[:-1], mask[1:], strict=False) if m],
+            [i for i, m in zip(ids[1:], mask[1:], strict=False) if m],
+        )
+    ),
 }
 
 
@@ -63,7 +95,19 @@ TARGET_MISTAKES = {
 def targets(probe: Probe) -> None:
     def compare(ids, mask):
         expected = ids[:-1], targets_where(mask[1:], ids[1:])
-        probe.compare((ids, mask), expected, TARGET_MISTAKES)
+        got, example = probe.call(ids, mask), probe.describe(ids, mask)
+        several = isinstance(got, (list, tuple, torch.Tensor, np.ndarray)) and len(got) == 2
+        probe.require(got is None or several, "Return two lists: the inputs x, and the targets y.")
+        if several and len(ids) > 3:
+            lengths = [len(one) if hasattr(one, "__len__") else 0 for one in got]
+            probe.require(
+                lengths != [len(ids), len(ids) - 1],
+                "x has one id more than y has targets: nothing follows the last id, so it is no "
+                "input.",
+                example,
+            )
+        found = {text: (lambda w=w: w(ids, mask)) for text, w in TARGET_MISTAKES.items()}
+        probe.expect(got, expected, found, example)
 
     compare([5, 6, 7, 8], [False, False, True, True])
     probe.holds("the answer is learned, from the place before it on, and the prompt is not")
@@ -126,6 +170,24 @@ def role_without_line_end(messages, encode, start_id, end_id):
     return ids, mask
 
 
+def line_end_with_content(messages, encode, start_id, end_id):
+    ids, mask = [], []
+    for m in messages:
+        said, learned = [*encode("\n" + m["content"]), end_id], m["role"] == "assistant"
+        opening = [start_id, *encode(m["role"])]
+        ids += opening + said + encode("\n")
+        mask += [False] * len(opening) + [learned] * len(said) + [False]
+    return ids, mask
+
+
+def every_other_learned(messages, encode, start_id, end_id):
+    ids, mask = render_with()(messages, encode, start_id, end_id)[0], []
+    for n, m in enumerate(messages):
+        opening, said = [start_id, *encode(m["role"] + "\n")], [*encode(m["content"]), end_id]
+        mask += [False] * len(opening) + [n % 2 == 1] * len(said) + [False] * len(encode("\n"))
+    return ids, mask
+
+
 def as_one_text(messages, encode, start_id, end_id):
     """The ids of the whole text, with all special tokens allowed."""
     text = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
@@ -136,7 +198,7 @@ RENDER_MISTAKES = {
     "The template has no end of turn: `end_id` behind each content tells where it ends, and is "
     "what the assistant has to learn to say.": render_with(skip=("end",)),
     "The assistant's end of turn is not learned. A model that never learns to stop goes on "
-    "talking, as user and assistant by turns.": render_with(assistant=turn(end=False)),
+    "until there is no room.": render_with(assistant=turn(end=False)),
     "The line end behind the assistant's turn is learned too; the model has stopped by then, and "
     "the program writes it.": render_with(assistant=turn(line=True)),
     "The opening of the assistant's turn is learned; the program writes it, not the model.": (
@@ -162,10 +224,45 @@ RENDER_MISTAKES = {
     ),
     "The line end behind each turn is missing.": render_with(skip=("line",)),
     "The role is missing: nobody could tell who speaks.": render_with(header=False),
+    "The two marks are exchanged: `start_id` opens a turn, `end_id` closes the content.": (
+        lambda messages, encode, start_id, end_id: render_with()(messages, encode, end_id, start_id)
+    ),
+    "The mask stands one place too early: entry t says whether id t itself is learned. (The shift "
+    "to the place that predicts it comes later, with the targets.)": lambda *args: (
+        render_with()(*args)[0],
+        [*render_with()(*args)[1][1:], False],
+    ),
+    "The line end that closes the role is learned: encode it with the role, not with the content; "
+    "the program writes it.": lambda *args: line_end_with_content(*args),
+    "The line end behind the last turn is missing: each turn has its own, and `join` sets one only "
+    "between them.": lambda *args: tuple(part[:-1] for part in render_with()(*args)),
+    "The role was changed. It is written as the message has it.": (
+        lambda messages, *args: render_with(roles=("Assistant",))(
+            [{**m, "role": m["role"].capitalize()} for m in messages], *args
+        )
+    ),
+    "Only the end of the assistant's turn is learned, and not what it says.": (
+        render_with(assistant=turn(content=False))
+    ),
+    "A message without content was left out. An empty answer is a turn too.": (
+        lambda messages, *args: render_with()([m for m in messages if m["content"]], *args)
+    ),
+    "Another turn of the assistant is opened at the end. That is for generation; here the "
+    "conversation ends.": lambda messages, encode, start_id, end_id: (
+        render_with()(messages, encode, start_id, end_id)[0] + [start_id, *encode("assistant\n")],
+        render_with()(messages, encode, start_id, end_id)[1]
+        + [False] * len([start_id, *encode("assistant\n")]),
+    ),
 }
 LAST_MISTAKE = {
     "What the system says is learned; these are the assistant's instructions, not its words.": (
         lambda *args: render_with(roles=("system", "assistant"))(*args)
+    ),
+    "Every second message was taken for the assistant's; who speaks is told by the role.": (
+        every_other_learned
+    ),
+    "The message of the system was left out.": lambda messages, *args: render_with()(
+        [m for m in messages if m["role"] != "system"], *args
     ),
     "Only the last turn is learned. Every answer of the assistant is one to learn from: all of "
     "them stand in one row, so they cost nothing.": render_with(only_last=True),
@@ -185,6 +282,12 @@ def template(probe: Probe) -> None:
             pair, "Return two lists: the ids, and the mask.", f"returned a {type(got).__name__}"
         )
         example = f"render({messages}, encode, {start_id}, {end_id})"
+        probe.require(
+            not all(isinstance(i, bool) for i in got[0]),
+            "The two lists are exchanged, or the ids are missing: return the ids first, then the "
+            "mask.",
+            example,
+        )
         probe.require(
             len(got[0]) == len(got[1]),
             "The mask needs one entry for every id, also for the marks and line ends.",
@@ -225,6 +328,15 @@ def template(probe: Probe) -> None:
         )
         compare(evil, {})
     probe.holds("marks typed by a user remain text")
+    text = {"role": "user", "content": " Where is Mia? \n"}
+    got = probe.call([text, reply], BYTES.encode, start_id, end_id)
+    probe.require(
+        text["content"] in BYTES.decode(got[0]),
+        "The user's text was changed. White space and capitals belong to it as all else does.",
+        f"render({[text, reply]}, ...)",
+    )
+    compare([text, reply], {})
+    probe.holds("a content stays as it is, with white space and capitals")
     compare([user, {"role": "assistant", "content": ""}], {})
     probe.holds("an empty answer: its end is still learned")
 
@@ -244,6 +356,8 @@ LAST_MISTAKES = {
     "All rows were read at the place where the shortest one ends.": lambda x, n: x[:, n.min() - 1],
     "Each place was taken from every row: `logits[:, places]` is (B, B, V). Pair rows and places: "
     "`logits[torch.arange(B), places]`.": lambda x, n: x[:, n - 1],
+    "Place -n counts n places from the end of the padded row; the last id stands n places from its "
+    "beginning, at n - 1.": lambda x, n: x[torch.arange(len(x)), -n],
     "You took the mean over the row; the next id is predicted by one place.": (
         lambda x, n: torch.stack([row[:k].mean(0) for row, k in zip(x, n, strict=False)])
     ),
@@ -293,6 +407,23 @@ POSITION_MISTAKES = {
     "You returned where each example begins; subtract that from the place.": lambda ids, b: (
         torch.where(ids == b, torch.arange(len(ids)), 0).cummax(0).values
     ),
+    "You compared with 0; an example begins where the id is `begin_id`, whatever that is.": (
+        lambda ids, b: count_within(ids, 0)
+    ),
+    "Only a beginning itself was set to 0; the ids behind it have to be counted from there: which "
+    "beginning is the latest so far?": lambda ids, b: (
+        torch.arange(len(ids)) - torch.where(ids == b, torch.arange(len(ids)), 0)
+    ),
+    "You subtracted the sum of all beginnings so far; it is the latest one alone, which is the "
+    "largest.": lambda ids, b: (
+        torch.arange(len(ids)) - torch.where(ids == b, torch.arange(len(ids)), 0).cumsum(0)
+    ),
+    "Ids before the first beginning count from 0 too: 0, 1, 2 ...": lambda ids, b: torch.where(
+        (ids == b).cumsum(0) > 0, count_within(ids, b), 0
+    ),
+    "You left out the ids before the first beginning; every id has a position.": (
+        lambda ids, b: count_within(ids, b)[(ids == b).cumsum(0) > 0]
+    ),
     "You counted down to the end of the row.": lambda ids, b: torch.arange(len(ids)).flip(0),
 }
 
@@ -301,11 +432,15 @@ POSITION_MISTAKES = {
 def positions(probe: Probe) -> None:
     def compare(row, begin_id):
         ids = torch.tensor(row)
-        probe.compare((ids, begin_id), count_within(ids, begin_id), POSITION_MISTAKES)
+        crash = (
+            "Your function raised an error. (`cummax` returns two things: `.values` is the first.)"
+        )
+        expected = count_within(ids, begin_id)
+        probe.compare((ids, begin_id), expected, POSITION_MISTAKES, on_crash=crash)
 
     compare([0, 7, 8, 0, 9], 0)
     probe.holds("two examples, each from 0")
-    compare([5, 1, 2, 5, 5, 3, 5], 5)
+    compare([5, 0, 2, 5, 5, 3, 5], 5)
     probe.holds("another begin_id, and examples of one id")
     compare([7, 7, 0, 8], 0)
     compare([7, 7], 0)
@@ -331,12 +466,20 @@ def mask_with(same=True, causal="past", padding=True):
     return run
 
 
+def first_real(numbers):
+    """Whether both ids of a pair stand in the first places, as many as are real."""
+    first = torch.arange(len(numbers)) < (numbers != 0).sum()
+    return first[:, None] & first
+
+
 MASK_MISTAKES = {
     "Contamination: an id sees the examples before its own. Past is not enough; it must be the "
     "same example too.": mask_with(same=False),
     "Contamination, and padding is seen as well: you returned the causal mask alone.": (
         mask_with(same=False, padding=False)
     ),
+    "You took the first ids for the real ones, as many as there are; padding may stand in front "
+    "too, and which ids it is the numbers tell.": lambda n: mask_with()(n) & first_real(n),
     "An id sees the future of its own example; the mask must be causal too.": (
         mask_with(causal=None)
     ),
@@ -357,15 +500,25 @@ MASK_MISTAKES = {
 }
 
 
+def flattened(value):
+    """All that lists of lists hold, also in tensors, as Python values."""
+    if isinstance(value, torch.Tensor):
+        return value.flatten().tolist()
+    if isinstance(value, (list, tuple)):
+        return [one for part in value for one in flattened(part)]
+    return [value]
+
+
 @exercise("12.5", "Who may see whom")
 def who_sees(probe: Probe) -> None:
     def compare(row):
         numbers = torch.tensor(row)
         got = probe.call(numbers)
-        if isinstance(got, torch.Tensor) and got.dtype != torch.bool:
-            probe.require(
-                False, "The mask must be boolean, True = may look.", f"its dtype is {got.dtype}"
-            )
+        flat = got.flatten().tolist() if hasattr(got, "flatten") else flattened(got)
+        kinds = {type(one).__name__ for one in flat} - {"bool", "bool_", "NoneType"}
+        probe.require(
+            not kinds, "The mask must be boolean, True = may look.", f"it holds {sorted(kinds)}"
+        )
         args = (numbers,)
         mistakes = {text: (lambda w=w: w(*args)) for text, w in MASK_MISTAKES.items()}
         probe.expect(got, mask_with()(numbers), mistakes, probe.describe(*args))
@@ -389,8 +542,20 @@ def by_target(losses, y):
 
 def by_example(losses, y):
     real = y != -100
-    rows = [row[some].mean() for row, some in zip(losses, real, strict=True) if some.any()]
-    return torch.stack(rows).mean()
+    return torch.stack(row_means(losses, real)).mean()
+
+
+def row_means(losses, real):
+    """The mean of each row that has something real."""
+    return [row[some].mean() for row, some in zip(losses, real, strict=True) if some.any()]
+
+
+def two_means_where(losses, real):
+    return losses[real].mean(), torch.stack(row_means(losses, real)).mean()
+
+
+def by_column(losses, y):
+    return torch.stack(row_means(losses.T, (y != -100).T)).mean()
 
 
 def zeros_counted(losses, y):
@@ -416,6 +581,15 @@ MEAN_MISTAKES = {
     ),
     "The sum is over targets, but you divided by all places: then the same answer counts less in a "
     "longer batch.": lambda x, y: (divided_by_places(x, y), divided_by_places(x, y)),
+    "The second mean is over places, column by column; an example is a row.": lambda x, y: (
+        by_target(x, y),
+        by_column(x, y),
+    ),
+    "The second is a mean of sums: a longer answer still counts more. Divide each row by its "
+    "number of targets first.": lambda x, y: (
+        by_target(x, y),
+        (x * (y != -100)).sum() / (y != -100).any(1).sum(),
+    ),
     "These are sums: divide by the number of what you have added up.": lambda x, y: (
         (x * (y != -100)).sum(),
         (x * (y != -100)).sum(1).mean(),
@@ -424,6 +598,15 @@ MEAN_MISTAKES = {
     "with the padding.": lambda x, y: (
         by_target(x, y),
         torch.stack([r.sum() / len(r) for r in x * (y != -100)]).mean(),
+    ),
+}
+ZERO_MISTAKES = {
+    "A target with a loss of 0 is a target too, the best one there is. What is learned is told by "
+    "y, not by the loss.": lambda x, y: two_means_where(x, (y != -100) & (x != 0)),
+    "An example with a mean loss of 0 is an example too. Which rows have targets is told by y, not "
+    "by the loss.": lambda x, y: (
+        by_target(x, y),
+        torch.stack([m for m in row_means(x, y != -100) if m > 0]).mean(),
     ),
 }
 EMPTY_MISTAKES = {
@@ -437,8 +620,13 @@ def means(probe: Probe) -> None:
     def compare(losses, y, extra=None):
         args = torch.tensor(losses), torch.tensor(y)
         got = probe.call(*args)
-        pair = isinstance(got, (tuple, list)) and len(got) == 2
-        probe.require(pair, "Return two numbers: the mean over targets, and that over examples.")
+        pair = isinstance(got, (tuple, list)) or getattr(got, "shape", ()) == (2,)
+        pair = pair and [getattr(one, "shape", ()) for one in got] in ([(), ()],)
+        probe.require(
+            pair,
+            "Return two numbers: the mean over targets, and that over examples.",
+            probe.describe(*args),
+        )
         got = [float(value) for value in got]
         nan = any(value != value for value in got)
         probe.require(
@@ -467,5 +655,11 @@ def means(probe: Probe) -> None:
         EMPTY_MISTAKES,
     )
     probe.holds("a row without a target counts in neither")
+    compare(
+        [[0.0, 2.0, 7.0], [0.0, 0.0, 7.0], [3.0, 7.0, 7.0]],
+        [[4, 5, -100], [6, 7, -100], [8, -100, -100]],
+        ZERO_MISTAKES,
+    )
+    probe.holds("a loss of 0 counts as any other")
     compare([[2.0]], [[0]])
     probe.holds("the id 0 is a target like any other")

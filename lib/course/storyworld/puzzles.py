@@ -77,8 +77,8 @@ class Verdict:
 
 
 def held_out(*latent) -> bool:
-    """Whether a sum, a sum with what is counted, a pattern of clues, or a thing and its place are
-    kept out of training."""
+    """Whether a sum, a sum with what is counted or bought, a pattern of clues with its question, or
+    a thing and the place where it ends are kept out of training."""
     return crc32(" ".join(map(str, latent)).encode()) % 9 == 0
 
 
@@ -86,9 +86,10 @@ def puzzle(seed: int | str, language: str, split: str = "train", kind: str | Non
     """The puzzle of a seed.
 
     split: train and iid hold no combination that is held out, held_out at least one: a sum with
-    what is counted, a pattern of clues, or a thing and the place where it ends. The sums of these
-    three are all of the same table; new_sums has at least one that they never have, whatever is
-    counted, and so only the kinds with numbers.
+    what is counted or bought, a pattern of clues with its question, or a thing and the place where
+    it ends. The sums of these three are all of the same table; new_sums has at least one that they
+    never have, whatever is counted, and so only the kinds with numbers. A puzzle of more steps has
+    more chances to hold one: held_out and new_sums are a little longer than train on average.
     """
     kinds = NUMERIC if split == "new_sums" else KINDS
     if split not in SPLITS or kind not in (None, *kinds):
