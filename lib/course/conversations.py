@@ -63,9 +63,11 @@ def question_tasks(story, language: str, seed: int = 0, told: bool = True) -> li
     return found
 
 
-def puzzle_task(seed: int | str, language: str, split: str = "train") -> Task:
-    """A puzzle, with its solution in steps."""
-    wanted = puzzle(seed, language, split)
+def puzzle_task(
+    seed: int | str, language: str, split: str = "train", kind: str | None = None
+) -> Task:
+    """A puzzle, of a kind if one is given, with its solution in steps."""
+    wanted = puzzle(seed, language, split, kind)
     return Task("puzzle", language, wanted.text, wanted.solution, wanted)
 
 
