@@ -34,8 +34,8 @@ ADAMW_RATE, MUON_RATE, WEIGHT_DECAY = 1e-3, 0.02, 0.05
 def new_tale(seed: int = SEED) -> GPT:
     """A Tale before training: large embeddings, sinusoids as positions, blocks that do nothing.
 
-    The embeddings are five times as large as GPT-2's and learn slowly, so that the ids stay far
-    apart: a name that is to be found again in the text has to differ from the other names.
+    The embeddings are five times as large as GPT-2's, as small ones grow slowly at a rate as low
+    as ADAMW_RATE. (At the higher rate of chapter 06 their size matters less.)
     """
     torch.manual_seed(seed)
     model = GPT(preset("tale"))
