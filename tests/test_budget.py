@@ -49,3 +49,19 @@ def test_measuring_takes_time_and_memory_and_leaves_the_file_alone(tmp_path):
     assert 0.5 <= cost.seconds <= time.perf_counter() - start
     assert cost.gigabytes > 0.3
     assert path.read_bytes() == before
+
+
+def test_some_chapters_are_measured_and_the_rows_of_the_others_stay(tmp_path, monkeypatch):
+    (tmp_path / "chapters").mkdir()
+    for path in CHAPTERS[:3]:
+        (tmp_path / "chapters" / path.name).write_bytes(path.read_bytes())
+    rows = {path: Cost(10, 0.5) for path in CHAPTERS[:2]}  # the third one is new
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{budget.table(rows)}\nafter\n", encoding="utf-8")
+    monkeypatch.setattr(budget, "ROOT", tmp_path)
+    monkeypatch.setattr(budget, "measure", lambda path: Cost(20, 0.7))
+    assert budget.main([CHAPTERS[1].name[:2]]) == 0
+    found = [cost.seconds for cost in budget.written(readme.read_text(encoding="utf-8")).values()]
+    assert found == [10, 20, 20]
+    with pytest.raises(SystemExit):
+        budget.main(["99"])

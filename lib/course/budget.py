@@ -105,16 +105,25 @@ def written(text: str) -> dict[str, Cost]:
 
 
 def main(argv: list[str]) -> int:
-    """`course.py budget`: measure each chapter and write the table into README.md."""
+    """`course.py budget`: measure chapters and write the table into README.md."""
     parser = argparse.ArgumentParser(prog="course.py budget", description=main.__doc__)
-    parser.parse_args(argv)
+    paths = sorted((ROOT / "chapters").glob("[0-9]*.ipynb"))
+    numbers = [path.name[:2] for path in paths]
+    help = "such as 06; the rows of the others are kept (default: all)"
+    parser.add_argument("chapters", nargs="*", metavar="chapter", help=help)
+    chosen = parser.parse_args(argv).chapters
+    if unknown := set(chosen) - set(numbers):
+        parser.error(f"no chapter {', '.join(sorted(unknown))}; there are {', '.join(numbers)}")
     os.environ["COURSE_PROGRESS"] = "off"
-    costs = {}
-    for path in sorted((ROOT / "chapters").glob("[0-9]*.ipynb")):
-        costs[path] = measure(path)
-        cost = costs[path]
-        print(f"{path.name}: {cost.seconds:.1f} s, {cost.gigabytes:.2f} GB", flush=True)
     readme = ROOT / "README.md"
+    before, costs = written(readme.read_text(encoding="utf-8")), {}
+    for path in paths:
+        name = f"chapters/{path.name}"
+        if chosen and path.name[:2] not in chosen and name in before:
+            costs[path] = before[name]
+            continue
+        cost = costs[path] = measure(path)
+        print(f"{path.name}: {cost.seconds:.1f} s, {cost.gigabytes:.2f} GB", flush=True)
     text = replace_table(readme.read_text(encoding="utf-8"), table(costs))
     notebooks.replace_text(readme, text)
     return 0
