@@ -5,6 +5,7 @@ A linear layer y = x Wᵀ keeps its W and gets an update of low rank, W + (alpha
 bits meanwhile (Dettmers et al., 2023).
 """
 
+import hashlib
 import json
 import math
 import os
@@ -15,10 +16,11 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F
 
-from lib.checkpoint import PART, from_bytes, sync_folder, to_bytes, write_durably
+from lib.checkpoint import PART, from_bytes, model_tensors, sync_folder, write_durably
 from lib.model import GPT
 from lib.pretrained import transformers_names
 
@@ -42,7 +44,8 @@ class LoRAConfig:
             raise ValueError(f"alpha is {self.alpha!r}; choose a positive number, such as 16")
         if not isinstance(self.dropout, Real) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout!r}; choose a share from 0 to below 1")
-        if isinstance(self.targets, str) or not self.targets:
+        names = isinstance(self.targets, (tuple, list)) and self.targets
+        if not names or not all(isinstance(name, str) and name for name in names):
             raise ValueError(f'targets is {self.targets!r}; pass a tuple of names: ("attention",)')
 
 
@@ -73,12 +76,13 @@ class LoRALinear(nn.Module):
     """A linear layer with any number of adapters by name, of which one or none is active.
 
     base: the layer, nn.Linear or `FourBitLinear`. While `merged`, the base holds the update.
+    model_hash: `hash_of_base` of the model that the layer belongs to.
     """
 
-    def __init__(self, base: nn.Module):
+    def __init__(self, base: nn.Module, model_hash: str = ""):
         super().__init__()
         self.base, self.adapters = base, nn.ModuleDict()
-        self.active, self.merged = None, False
+        self.active, self.merged, self.model_hash = None, False, model_hash
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (..., n_in) -> (..., n_out)."""
@@ -139,17 +143,17 @@ def add_lora(
     Returns the names of the layers that wear it. Raises ValueError for a name that is taken or
     cannot be one, for targets as in `find_targets`, and while an adapter is merged.
     """
-    if not re.fullmatch(r"\w[\w-]*", name) or hasattr(nn.ModuleDict(), name):
+    if not re.fullmatch(r"\w[\w-]*", str(name)) or hasattr(nn.ModuleDict(), str(name)):
         raise ValueError(
             f"an adapter cannot be called {name!r}; take another word, such as 'poems'"
         )
     if name in adapter_names(model):
         raise ValueError(f"there is an adapter {name!r} already; choose another name")
     refuse_merged(model)
-    found = find_targets(model, config.targets)
+    found, model_hash = find_targets(model, config.targets), hash_of_base(model)
     for place, layer in found.items():
         if not isinstance(layer, LoRALinear):
-            layer = LoRALinear(layer).train(layer.training)
+            layer = LoRALinear(layer, model_hash).train(layer.training)
             model.set_submodule(place, layer)
         device = next(iter(layer.base.state_dict().values())).device
         sizes = layer.base.in_features, layer.base.out_features
@@ -167,6 +171,20 @@ def lora_layers(model: nn.Module) -> dict[str, LoRALinear]:
 def adapter_names(model: nn.Module) -> list[str]:
     """The names of a model's adapters."""
     return list(dict.fromkeys(n for layer in lora_layers(model).values() for n in layer.adapters))
+
+
+def hash_of_base(model: nn.Module) -> str:
+    """SHA-256 of all weights of a model, as they were when it got its first adapter.
+
+    Merging and unmerging rounds the weights, so the layers keep what was computed before.
+    """
+    for layer in lora_layers(model).values():
+        return layer.model_hash
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model_tensors(model).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def refuse_merged(model: nn.Module) -> None:
@@ -219,7 +237,7 @@ def merge(model: nn.Module) -> None:
     for name, layer in layers.items():
         if not isinstance(layer.base, nn.Linear):
             raise ValueError(
-                f"{name} is stored in four bits, whose rounding would swallow the update; keep the "
+                f"{name} is stored in four bits, which would round the sum once more; keep the "
                 "adapter beside it, or merge it into the model that was quantised"
             )
     for layer in layers.values():
@@ -252,6 +270,7 @@ def unload(model: nn.Module) -> None:
 
 FILES = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."  # what peft puts before each of transformers' names
+HASH = "base_sha256"  # in the metadata of the tensors' file, which peft does not look at
 
 
 def their_layers(model: nn.Module) -> dict[str, str]:
@@ -267,11 +286,15 @@ def their_layers(model: nn.Module) -> dict[str, str]:
 
 
 def save_adapter(
-    folder: str | os.PathLike, model: nn.Module, name: str = "default", base: str = ""
+    folder: str | os.PathLike,
+    model: nn.Module,
+    name: str = "default",
+    base: str | os.PathLike = "",
 ) -> None:
     """Write one adapter, and nothing of the base, as peft does: two files in a folder.
 
-    base: the folder or the name of the model that it belongs to, for peft's users.
+    base: the folder or the name of the model that it belongs to, for peft's users. Its hash is
+    written in any case (`hash_of_base`). Raises ValueError for a name that there is not.
     """
     names = their_layers(model)
     layers = {p: x.adapters[name] for p, x in lora_layers(model).items() if name in x.adapters}
@@ -281,62 +304,85 @@ def save_adapter(
     tensors = {}
     for place, adapter in layers.items():
         for letter in "AB":
-            tensors[f"{PREFIX}{names[place]}.lora_{letter}.weight"] = getattr(adapter, letter)
+            matrix = getattr(adapter, letter).detach().cpu()
+            tensors[f"{PREFIX}{names[place]}.lora_{letter}.weight"] = matrix
     config = next(iter(layers.values())).config
     facts = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
+        "base_model_name_or_path": str(base),
         "r": int(config.rank),
-        "lora_alpha": config.alpha,
-        "lora_dropout": config.dropout,
+        "lora_alpha": float(config.alpha),
+        "lora_dropout": float(config.dropout),
         "target_modules": [names[place] for place in layers],
         "fan_in_fan_out": isinstance(model, GPT),  # GPT-2 of transformers stores Wᵀ
         "bias": "none",
         "inference_mode": True,
     }
     folder, text = Path(folder), json.dumps(facts, indent=1)
+    matrices = save(tensors, {"format": "pt", HASH: hash_of_base(model)})
     folder.mkdir(parents=True, exist_ok=True)
-    for file, data in zip(FILES, (to_bytes(tensors), text.encode()), strict=True):
+    for file, data in zip(FILES, (matrices, text.encode()), strict=True):
         write_durably(folder / (file + PART), data)
         os.replace(folder / (file + PART), folder / file)
     sync_folder(folder)
 
 
-def read_adapter(folder: str | os.PathLike) -> tuple[dict, dict[str, torch.Tensor]]:
-    """The config and the tensors in a folder that `save_adapter` or peft wrote.
+# What an adapter_config.json may say of the start, and what it must not say at all: adapters that
+# compute something else than (alpha / r) B A, or sit on a base that was changed for them.
+PLAIN_STARTS = [True, False, None, "gaussian", "eva", "orthogonal", "mica"]
+OTHER_KINDS = (
+    *("use_dora", "use_rslora", "use_qalora", "use_bdlora", "rank_pattern", "alpha_pattern"),
+    *("modules_to_save", "layer_replication", "alora_invocation_tokens", "lora_bias"),
+    *("kasa_config", "monteclora_config", "arrow_config"),
+)
 
-    ValueError if they are not there or damaged, and for kinds of adapters that this module lacks.
+
+def read_adapter(folder: str | os.PathLike) -> tuple[dict, dict[str, torch.Tensor], str]:
+    """The config, the tensors and the hash of the base that `save_adapter` or peft wrote.
+
+    The hash is "" if the file has none, as peft's. ValueError if the files are not there or
+    damaged, and for kinds of adapters that this module lacks.
     """
     folder = Path(folder)
     try:
         data, facts = (folder / FILES[0]).read_bytes(), json.loads((folder / FILES[1]).read_bytes())
         if not isinstance(facts, dict):
             raise ValueError(f"{FILES[1]} is no JSON object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(
             f"{folder} holds no adapter that can be read ({reason}); it needs {FILES[0]} and "
             f"{FILES[1]}, as save_adapter and peft write them"
         ) from None
-    plain = {"peft_type": "LORA", "bias": "none"}
-    empty = "use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save"
-    strange = [key for key, value in plain.items() if facts.get(key) != value]
-    strange += [key for key in empty if facts.get(key)]
-    if strange or not {"r", "lora_alpha"} <= facts.keys():
-        what = ", ".join(f"{key} = {facts.get(key)!r}" for key in strange)
-        what = what or "no r or no lora_alpha"
+    plain = {"peft_type": ["LORA"], "bias": ["none"], "init_lora_weights": PLAIN_STARTS}
+    strange = [key for key, values in plain.items() if facts.get(key, values[0]) not in values]
+    strange += [key for key in OTHER_KINDS if facts.get(key)]
+    if strange or not {"peft_type", "r", "lora_alpha"} <= facts.keys():
+        what = ", ".join(f"{key} = {facts[key]!r}" for key in strange)
+        what = what or "no peft_type, no r or no lora_alpha"
         raise ValueError(f"{folder}: {what}; only plain LoRA without biases can be loaded here")
-    return facts, from_bytes(data, folder / FILES[0])
+    tensors = from_bytes(data, folder / FILES[0])
+    if not all(t.is_floating_point() and t.isfinite().all() for t in tensors.values()):
+        raise ValueError(
+            f"{folder} holds numbers that are not finite, or whole ones; take an earlier state of "
+            "the run that made it"
+        )
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return facts, tensors, header.get("__metadata__", {}).get(HASH, "")
 
 
 @torch.no_grad()
-def load_adapter(folder: str | os.PathLike, model: nn.Module, name: str = "default") -> LoRAConfig:
+def load_adapter(
+    folder: str | os.PathLike, model: nn.Module, name: str = "default", any_base: bool = False
+) -> LoRAConfig:
     """Give a model an adapter that `save_adapter` or peft wrote, and make it the active one.
 
-    ValueError for tensors that do not fit the model; then the model is as it was.
+    any_base: also if the file says that it was trained beside other weights. ValueError for such
+    a file otherwise, and for tensors that do not fit the model; then the model is as it was.
     """
-    facts, tensors = read_adapter(folder)
+    facts, tensors, base_hash = read_adapter(folder)
+    rank = LoRAConfig(facts["r"], facts["lora_alpha"]).rank  # refused, if it is no rank
     found, wanted = {}, {}
     for place, theirs in their_layers(model).items():
         pair = [f"{PREFIX}{theirs}.lora_{letter}.weight" for letter in "AB"]
@@ -344,7 +390,7 @@ def load_adapter(folder: str | os.PathLike, model: nn.Module, name: str = "defau
             found[place] = pair
             layer = linear_layers(model)[place]
             layer = layer.base if isinstance(layer, LoRALinear) else layer
-            shapes = (facts["r"], layer.in_features), (layer.out_features, facts["r"])
+            shapes = (rank, layer.in_features), (layer.out_features, rank)
             wanted |= dict(zip(pair, shapes, strict=True))
     for key in [*wanted, *sorted(tensors)]:
         here = wanted.get(key, "no such tensor")
@@ -354,8 +400,14 @@ def load_adapter(folder: str | os.PathLike, model: nn.Module, name: str = "defau
                 f"{key}: this model needs {here}, but {folder} has {there}; load the adapter into "
                 "the model that it was trained on"
             )
-    dropout = facts.get("lora_dropout", 0.0)
-    config = LoRAConfig(facts["r"], facts["lora_alpha"], tuple(found), dropout)
+    if base_hash not in ("", hash_of_base(model)) and not any_base:
+        raise ValueError(
+            f"{folder} was trained beside other weights ({facts.get('base_model_name_or_path')}) "
+            "than this model's; load it into those, or pass any_base=True if they may differ"
+        )
+    if not found:
+        raise ValueError(f"{folder} has no tensor at all; save the adapter again")
+    config = LoRAConfig(rank, facts["lora_alpha"], tuple(found), facts.get("lora_dropout", 0.0))
     add_lora(model, config, name)
     for place, pair in found.items():
         adapter = lora_layers(model)[place].adapters[name]
@@ -374,13 +426,16 @@ def pack_four_bit(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, to
 
     Returns codes (n_out, n_in / 32, 16), two in a byte: the first 16 weights of a block in the low
     halves, the others in the high ones; and scale and low (n_out, n_in / 32) in float16. Five bits
-    a weight in all. Raises ValueError for an n_in that is no multiple of 32.
+    a weight in all. Raises ValueError for an n_in that is no multiple of 32, and for a weight that
+    is not finite.
     """
     if weights.ndim != 2 or weights.shape[1] % BLOCK:
         raise ValueError(
             f"the weights have shape {tuple(weights.shape)}; pass a matrix whose rows have a "
             f"multiple of {BLOCK} weights"
         )
+    if not weights.isfinite().all():
+        raise ValueError("some weights are infinite or no numbers; load the model anew")
     blocks = weights.detach().float().unflatten(1, (-1, BLOCK))  # (n_out, n_in / 32, 32)
     low, high = blocks.amin(2), blocks.amax(2)
     scale = (high - low) / 15
@@ -440,6 +495,7 @@ def to_four_bit(model: nn.Module, targets: Iterable[str] = ("blocks",)) -> list[
     found = {n: x for n, x in find_targets(model, targets).items() if type(x) is not FourBitLinear}
     if any(isinstance(layer, LoRALinear) for layer in found.values()):
         raise ValueError("some layers wear adapters already; call to_four_bit before add_lora")
-    for name, layer in found.items():
-        model.set_submodule(name, FourBitLinear(layer))
+    packed = {name: FourBitLinear(layer) for name, layer in found.items()}  # all of them, or none
+    for name, layer in packed.items():
+        model.set_submodule(name, layer)
     return list(found)

@@ -1,10 +1,13 @@
 """LoRA: no effect at first, the same when merged, the same in peft, and clear refusals."""
 
 import copy
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import nn
 
 from lib.generation import Sampler, generate, is_plain
@@ -15,6 +18,7 @@ from lib.lora import (
     LoRALinear,
     adapter_names,
     add_lora,
+    hash_of_base,
     linear_layers,
     load_adapter,
     lora_layers,
@@ -398,9 +402,149 @@ def test_files_that_are_missing_or_damaged_are_refused(tmp_path):
         load_adapter(tmp_path, gpt())
 
 
+def test_a_path_and_numpys_numbers_are_written_as_json(tmp_path):
+    model = gpt()
+    config = LoRAConfig(np.int64(2), np.float32(3), dropout=np.float32(0.5))
+    add_lora(model, config)
+    save_adapter(tmp_path, model, base=tmp_path / "base")
+    facts = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (facts["r"], facts["lora_alpha"], facts["lora_dropout"]) == (2, 3.0, 0.5)
+    assert facts["base_model_name_or_path"] == str(tmp_path / "base")
+
+
 def test_an_adapter_that_is_not_there_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match="no adapter 'poems'; there are: default"):
         save_adapter(tmp_path, adapted(gpt), "poems")
+
+
+# --- The base that an adapter was trained beside -------------------------------------------------
+
+
+def other_gpt():
+    torch.manual_seed(2)
+    return GPT(GPT_SHAPE).eval()
+
+
+def test_an_adapter_of_other_weights_of_the_same_shape_is_refused_unless_asked_for(tmp_path):
+    save_adapter(tmp_path, adapted(gpt), base="base-one")
+    model = other_gpt()
+    with pytest.raises(ValueError, match=r"other weights \(base-one\).*any_base=True"):
+        load_adapter(tmp_path, model)
+    assert not lora_layers(model)
+    load_adapter(tmp_path, model, any_base=True)
+    assert adapter_names(model) == ["default"]
+
+
+@MODELS
+def test_one_changed_number_of_the_base_is_noticed_wherever_it_is(build, tmp_path):
+    save_adapter(tmp_path, adapted(build, targets=("mlp",)))
+    for name in build().state_dict():
+        model = build()
+        with torch.no_grad():
+            model.state_dict()[name].view(-1)[0] += 1e-3
+        with pytest.raises(ValueError, match="beside other weights"):
+            load_adapter(tmp_path, model)
+
+
+def test_merging_and_unmerging_rounds_the_base_and_its_hash_stays(tmp_path):
+    model = adapted(gpt)
+    weight = lora_layers(model)["blocks.0.mlp.fc"].base.weight.clone()
+    merge(model)
+    unmerge(model)
+    assert not torch.equal(lora_layers(model)["blocks.0.mlp.fc"].base.weight, weight)
+    assert hash_of_base(model) == hash_of_base(gpt())
+    add_lora(model, LoRAConfig(rank=2, targets=("attention",)), "second")
+    save_adapter(tmp_path, model, "second")
+    assert load_adapter(tmp_path, gpt()).rank == 2
+
+
+def test_a_merged_and_unloaded_model_is_another_base(tmp_path):
+    save_adapter(tmp_path, adapted(gpt))
+    model = adapted(gpt)
+    merge(model)
+    unload(model)
+    with pytest.raises(ValueError, match="beside other weights"):
+        load_adapter(tmp_path, model)
+
+
+def test_the_exact_base_is_another_one_than_that_in_four_bits(tmp_path):
+    model = gpt()
+    to_four_bit(model)
+    add_lora(model, LoRAConfig(rank=4))
+    save_adapter(tmp_path, model)
+    with pytest.raises(ValueError, match="any_base=True"):
+        load_adapter(tmp_path, gpt())
+    load_adapter(tmp_path, gpt(), any_base=True)
+
+
+def test_the_hash_does_not_ask_in_which_context_or_precision_a_model_is_used():
+    short = GPT(GPTConfig(61, 16, n_layer=1, n_head=2, n_embd=32))
+    assert hash_of_base(short) == hash_of_base(copy.deepcopy(short))
+    assert hash_of_base(short) != hash_of_base(copy.deepcopy(short).bfloat16())
+    model = llama()
+    wider = Llama(dataclasses.replace(LLAMA_SHAPE, context_length=32)).eval()
+    wider.load_state_dict(model.state_dict())
+    assert hash_of_base(wider) == hash_of_base(model)
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga"])
+def test_an_adapter_whose_start_changed_the_base_is_refused(tmp_path, start):
+    save_adapter(tmp_path, adapted(gpt))
+    changed_config(tmp_path, init_lora_weights=start)
+    with pytest.raises(ValueError, match=r"init_lora_weights = .*only plain LoRA"):
+        load_adapter(tmp_path, gpt())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"r": "4"}, "rank is '4'"),
+        ({"r": 4.0}, "rank is 4.0"),
+        ({"lora_alpha": None}, "alpha is None"),
+        ({"lora_dropout": "none"}, "dropout is 'none'"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
+        ({"layer_replication": [[0, 2]]}, "layer_replication"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_and_the_model_stays(tmp_path, changes, message):
+    save_adapter(tmp_path, adapted(gpt))
+    changed_config(tmp_path, **changes)
+    model = gpt()
+    with pytest.raises(ValueError, match=message):
+        load_adapter(tmp_path, model)
+    assert not lora_layers(model)
+
+
+@pytest.mark.parametrize("start", [True, False, None, "gaussian", "eva"])
+def test_a_start_that_leaves_the_base_alone_is_read(tmp_path, start):
+    save_adapter(tmp_path, adapted(gpt))
+    changed_config(tmp_path, init_lora_weights=start)
+    assert load_adapter(tmp_path, gpt()).rank == 4
+
+
+@pytest.mark.parametrize("change", ["nan", "whole", "empty"])
+def test_numbers_that_are_none_are_refused(tmp_path, change):
+    save_adapter(tmp_path, adapted(gpt))
+    path = tmp_path / "adapter_model.safetensors"
+    tensors = load(path.read_bytes())
+    first = next(iter(tensors))
+    if change == "empty":
+        tensors = {}
+    elif change == "whole":
+        tensors[first] = tensors[first].long()
+    else:
+        tensors[first][0, 0] = float("nan")
+    path.write_bytes(save(tensors))
+    message = {"empty": "no tensor at all"}.get(change, "not finite, or whole ones")
+    with pytest.raises(ValueError, match=message):
+        load_adapter(tmp_path, gpt())
+
+
+def test_a_config_nested_too_deep_is_refused(tmp_path):
+    save_adapter(tmp_path, adapted(gpt))
+    (tmp_path / "adapter_config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="holds no adapter that can be read"):
+        load_adapter(tmp_path, gpt())
 
 
 # --- Four bits -----------------------------------------------------------------------------------
@@ -460,7 +604,7 @@ def test_an_adapter_learns_beside_a_base_in_four_bits(build):
     optimizer = AdamW(parameter_groups(model, 0.0), lr=1e-2)
     records = train(model, iter([(IDS[:, :-1], IDS[:, 1:])] * 5), optimizer, None, 5)
     assert records[-1]["loss"] < records[0]["loss"]
-    with pytest.raises(ValueError, match="four bits, whose rounding"):
+    with pytest.raises(ValueError, match="four bits, which would round"):
         merge(model)
 
 
@@ -481,3 +625,27 @@ def test_what_cannot_be_packed_is_refused():
         pack_four_bit(torch.zeros(3, 40))
     with pytest.raises(ValueError, match="before add_lora"):
         to_four_bit(adapted(gpt))
+
+
+def test_a_weight_that_is_no_number_cannot_be_packed():
+    weights = torch.zeros(3, 32)
+    weights[1, 2] = float("nan")
+    with pytest.raises(ValueError, match="no numbers; load the model anew"):
+        pack_four_bit(weights)
+
+
+def test_all_layers_are_packed_or_none():
+    model = nn.Sequential(nn.Linear(32, 40), nn.Linear(40, 8))
+    with pytest.raises(ValueError, match="multiple of 32"):
+        to_four_bit(model, ("0", "1"))
+    assert [type(part) for part in model] == [nn.Linear, nn.Linear]
+
+
+@pytest.mark.parametrize(("size", "least", "most"), [(1.0, 0.9, 1.1), (0.02, 0.0, 0.5)])
+def test_rounding_swallows_an_update_that_is_small_beside_a_step(size, least, most):
+    generator = torch.Generator().manual_seed(0)
+    codes, scale, low = pack_four_bit(torch.randn(64, 64, generator=generator))
+    weights = unpack_four_bit(codes, scale, low)
+    update = size * scale.float().mean() * torch.randn(64, 64, generator=generator)
+    left = unpack_four_bit(*pack_four_bit(weights + update)) - weights
+    assert least < (left * update).sum() / update.square().sum() < most

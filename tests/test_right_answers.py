@@ -2,6 +2,7 @@
 
 import copy
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -206,6 +207,109 @@ def by_loops(losses, y):
     rows = [row for row in rows if row]
     every = [x for row in rows for x in row]
     return [sum(every) / len(every), sum(sum(row) / len(row) for row in rows) / len(rows)]
+
+
+@right("13.1")
+def by_eigenvectors(delta, r):
+    A = torch.linalg.eigh(delta.T @ delta).eigenvectors[:, -r:].T
+    return delta @ A.T, A
+
+
+@right("13.1")
+def roots_in_both_and_in_float64(delta, r):
+    u, s, vt = np.linalg.svd(delta.numpy().astype(np.float64), full_matrices=False)
+    return [u[:, :r] * s[:r] ** 0.5, torch.tensor(s[:r, None] ** 0.5 * vt[:r])]
+
+
+@right("13.2")
+def the_matrix_itself_without_dropout(x, W, A, B, alpha, dropout=0.0, training=False):
+    delta = alpha / len(A) * B @ A
+    if not training:
+        return F.linear(x, W + delta)
+    return F.linear(x, W) + F.linear(x * (torch.rand_like(x) >= dropout) / (1 - dropout), delta)
+
+
+@right("13.2")
+def with_numpy(x, W, A, B, alpha, dropout=0.0, training=False):
+    x, W, A, B = (tensor.double().numpy() for tensor in (x, W, A, B))
+    kept = x * (np.random.rand(*x.shape) >= dropout) / (1 - dropout) if training else x
+    return x @ W.T + alpha / A.shape[0] * kept @ A.T @ B.T
+
+
+@right("13.3")
+def a_uniform(n_in, n_out, rank):
+    return (2 * torch.rand(rank, n_in) - 1) * math.sqrt(3 / n_in), torch.zeros(n_out, rank)
+
+
+@right("13.3")
+def signs(n_in, n_out, rank):
+    A = np.random.choice([-1.0, 1.0], (rank, n_in)) / math.sqrt(n_in)
+    return [A, [[0.0] * rank for _ in range(n_out)]]
+
+
+@right("13.4")
+def with_tensors(shapes, rank):
+    shapes = torch.tensor(shapes)
+    n = rank * shapes.sum()
+    return [n, n / shapes.prod(1).sum()]
+
+
+@right("13.4")
+def a_share_that_is_exact(shapes, rank):
+    n = sum(torch.zeros(rank, i).numel() + torch.zeros(o, rank).numel() for o, i in shapes)
+    return n, Fraction(n, sum(o * i for o, i in shapes))
+
+
+@right("13.5")
+def another_layer_is_returned(layer, wanted):
+    layer = copy.copy(layer)
+    sign = int(wanted) - int(layer.merged)
+    layer.weight = layer.weight.double() + sign * layer.alpha * (layer.B @ layer.A) / len(layer.A)
+    layer.merged = bool(wanted)
+    return layer
+
+
+@right("13.5")
+def in_place(layer, wanted):
+    if layer.merged != wanted:
+        layer.weight += (1 if wanted else -1) * layer.alpha / layer.B.shape[1] * layer.B @ layer.A
+        layer.merged = not layer.merged
+    return layer
+
+
+@right("13.6")
+def one_group_for_each(model, rate):
+    model.zero_grad()
+    model.requires_grad_(False)
+    groups = []
+    for name, part in model.named_modules():
+        if "lora_" in name:
+            groups.append({"params": list(part.requires_grad_().parameters())})
+    return torch.optim.AdamW(groups, lr=torch.tensor(rate), weight_decay=0.0)
+
+
+@right("13.6")
+def optimizer_first(model, rate):
+    adapters = [(name, p) for name, p in model.named_parameters() if "lora_" in name]
+    optimizer = torch.optim.AdamW(adapters, lr=rate)
+    for name, weights in model.named_parameters():
+        weights.requires_grad = "lora_" in name
+    return optimizer
+
+
+@right("13.7")
+def factors_into_a_and_alpha_one(one, two):
+    r = len(one[0]) + len(two[0])
+    A = np.concatenate([r * alpha / len(A) * A.numpy() for A, _, alpha in (two, one)])
+    return [A, torch.cat([two[1], one[1]], dim=1).tolist(), 1.0]
+
+
+@right("13.7")
+def pieces_of_the_sum(one, two):
+    delta = sum(alpha / len(A) * B @ A for A, B, alpha in (one, two))
+    u, s, vt = torch.linalg.svd(delta.double(), full_matrices=False)
+    r = min(len(one[0]) + len(two[0]), len(s))
+    return vt[:r], u[:, :r] * s[:r], r
 
 
 @pytest.mark.parametrize("name", RIGHT)

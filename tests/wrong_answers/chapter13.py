@@ -81,6 +81,30 @@ def zeros_instead_of_a_cut(delta, r):
     return u * s, vt
 
 
+@wrong("13.1", "The first piece, the largest, is missing")
+def counted_from_one(delta, r):
+    u, s, vt = parts(delta)
+    return u[:, 1 : r + 1] * s[1 : r + 1], vt[1 : r + 1]
+
+
+@wrong("13.1", "The shape is (4, 4), but (5, 4) is needed")
+def rows_of_u(delta, r):
+    u, s, vt = parts(delta)
+    return u[:r].T * s[:r], vt[:r]
+
+
+@wrong("13.1", "not the expected one")
+def best_for_random_rows(delta, r):
+    A = torch.randn(r, delta.shape[1], generator=torch.Generator().manual_seed(0))
+    return delta @ torch.linalg.pinv(A), A
+
+
+@wrong("13.1", "Return two matrices")
+def one_product(delta, r):
+    u, s, vt = parts(delta)
+    return u[:, :r] * s[:r] @ vt[:r]
+
+
 # --- 13.2 The layer ------------------------------------------------------------------------------
 
 
@@ -170,6 +194,39 @@ def dropout_of_the_other_share(x, W, A, B, alpha, dropout=0.0, training=False):
     return x @ W.T + update(x, A, B, alpha / len(A), 1 - dropout, training)
 
 
+@wrong("13.2", "The share p was kept")
+def other_share_with_this_scale(x, W, A, B, alpha, dropout=0.0, training=False):
+    kept = x * (torch.rand_like(x) < dropout) / (1 - dropout) if training else x
+    return x @ W.T + update(kept, A, B, alpha / len(A))
+
+
+@wrong("13.2", "without a seed of your own")
+def dropout_with_a_seed(x, W, A, B, alpha, dropout=0.0, training=False):
+    torch.manual_seed(0)
+    return x @ W.T + update(x, A, B, alpha / len(A), dropout, training)
+
+
+@wrong("13.2", "or A did")
+def dropout_of_the_matrix(x, W, A, B, alpha, dropout=0.0, training=False):
+    return x @ W.T + update(x, F.dropout(A, dropout, training), B, alpha / len(A))
+
+
+@wrong("13.2", "whole updates")
+def dropout_between_a_and_b(x, W, A, B, alpha, dropout=0.0, training=False):
+    return x @ W.T + alpha / len(A) * F.dropout(x @ A.T, dropout, training) @ B.T
+
+
+@wrong("13.2", "the one that is dropped?")
+def dropout_of_a_half(x, W, A, B, alpha, dropout=0.0, training=False):
+    return x @ W.T + update(x, A, B, alpha / len(A), 0.5, training)
+
+
+@wrong("13.2", "changes its argument")
+def dropout_in_place(x, W, A, B, alpha, dropout=0.0, training=False):
+    y = x @ W.T
+    return y + update(F.dropout(x, dropout, training, inplace=True), A, B, alpha / len(A))
+
+
 # --- 13.3 The start ------------------------------------------------------------------------------
 
 
@@ -240,6 +297,44 @@ def seeded_inside(n_in, n_out, rank):
     return A, torch.zeros(n_out, rank)
 
 
+@wrong("13.3", "1 / n_out")
+def variance_by_the_output(n_in, n_out, rank):
+    return torch.randn(rank, n_in) / math.sqrt(n_out), torch.zeros(n_out, rank)
+
+
+@wrong("13.3", "as Xavier's")
+def as_xavier(n_in, n_out, rank):
+    return torch.nn.init.xavier_normal_(torch.empty(rank, n_in)), torch.zeros(n_out, rank)
+
+
+@wrong("13.3", "A's rows are the same")
+def one_row_for_all(n_in, n_out, rank):
+    return random_A(n_in, 1).repeat(rank, 1), torch.zeros(n_out, rank)
+
+
+@wrong("13.3", "A's columns are the same")
+def one_column_for_all(n_in, n_out, rank):
+    return (torch.randn(rank, 1) / math.sqrt(n_in)).repeat(1, n_in), torch.zeros(n_out, rank)
+
+
+@wrong("13.3", "Some rows of A are larger")
+def rows_of_two_sizes(n_in, n_out, rank):
+    A = random_A(n_in, rank)
+    A[::2] *= math.sqrt(1.8)
+    A[1::2] *= math.sqrt(0.2)
+    return A, torch.zeros(n_out, rank)
+
+
+@wrong("13.3", "do not have mean 0.")
+def shifted(n_in, n_out, rank):
+    return random_A(n_in, rank) + 0.5 / math.sqrt(n_in), torch.zeros(n_out, rank)
+
+
+@wrong("13.3", "whole numbers")
+def whole_zeros(n_in, n_out, rank):
+    return random_A(n_in, rank), torch.zeros(n_out, rank, dtype=torch.long)
+
+
 # --- 13.4 Counting -------------------------------------------------------------------------------
 
 
@@ -299,6 +394,43 @@ def percent(shapes, rank):
 def mean_of_shares(shapes, rank):
     n, _ = with_rule(lambda o, i, r: r * (o + i), shapes, rank)
     return n, sum(rank * (o + i) / (o * i) for o, i in shapes) / len(shapes)
+
+
+@wrong("13.4", "a bias for each output")
+def biases_too(shapes, rank):
+    return with_rule(lambda o, i, r: r * (o + i) + o, shapes, rank)
+
+
+@wrong("13.4", "These are bytes")
+def in_bytes(shapes, rank):
+    return with_rule(lambda o, i, r: 4 * r * (o + i), shapes, rank)
+
+
+@wrong("13.4", "layers of one shape only once")
+def each_shape_once(shapes, rank):
+    return with_rule(lambda o, i, r: r * (o + i), set(shapes), rank)
+
+
+@wrong("13.4", "Only the last layer")
+def last_layer(shapes, rank):
+    return with_rule(lambda o, i, r: r * (o + i), shapes[-1:], rank)
+
+
+@wrong("13.4", "rounded to 2 digits")
+def rounded(shapes, rank):
+    n, share = with_rule(lambda o, i, r: r * (o + i), shapes, rank)
+    return n, round(share, 2)
+
+
+@wrong("13.4", "share of the first layer's")
+def share_of_the_first(shapes, rank):
+    n, _ = with_rule(lambda o, i, r: r * (o + i), shapes, rank)
+    return n, n / (shapes[0][0] * shapes[0][1])
+
+
+@wrong("13.4", "The share came first")
+def share_before_count(shapes, rank):
+    return with_rule(lambda o, i, r: r * (o + i), shapes, rank)[::-1]
 
 
 # --- 13.5 Merge and unmerge ----------------------------------------------------------------------
@@ -397,6 +529,27 @@ def sign_wrong(layer, wanted):
     return put(layer, wanted, -delta_of(layer))
 
 
+@wrong("13.5", "Return the layer itself")
+def weight_returned(layer, wanted):
+    return put(layer, wanted, delta_of(layer)).weight
+
+
+@wrong("13.5", "Nothing has happened")
+def never_unmerged(layer, wanted):
+    return put(layer, wanted, delta_of(layer)) if wanted else layer
+
+
+@wrong("13.5", "The scale alpha / r is forgotten")
+def scale_forgotten_on_the_way_back(layer, wanted):
+    return put(layer, wanted, delta_of(layer) if wanted else layer.B @ layer.A)
+
+
+@wrong("13.5", "A or B was changed")
+def scale_put_into_a(layer, wanted):
+    layer.A = layer.alpha / len(layer.A) * layer.A
+    return put(layer, wanted, layer.B @ layer.A)
+
+
 # --- 13.6 What learns ----------------------------------------------------------------------------
 
 
@@ -475,6 +628,48 @@ def rate_forgotten(model, rate):
 def parameters_returned(model, rate):
     freeze(model)
     return [p for p in model.parameters() if p.requires_grad]
+
+
+def learning(model):
+    freeze(model)
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+@wrong("13.6", "This is SGD")
+def another_optimizer(model, rate):
+    return torch.optim.SGD(learning(model), lr=rate)
+
+
+@wrong("13.6", "others than before")
+def adapters_begun_anew(model, rate):
+    for weights in learning(model):
+        torch.nn.init.zeros_(weights)
+    return torch.optim.AdamW(learning(model), lr=rate)
+
+
+@wrong("13.6", "The optimizer lacks")
+def copies_of_the_adapters(model, rate):
+    copies = [p.detach().clone().requires_grad_() for p in learning(model)]
+    return torch.optim.AdamW(copies, lr=rate)
+
+
+@wrong("13.6", "Still not frozen")
+def attribute_of_the_model(model, rate):
+    model.requires_grad = False
+    return torch.optim.AdamW([p for n, p in model.named_parameters() if "lora_" in n], lr=rate)
+
+
+@wrong("13.6", "frozen parameters on its list")
+def others_at_rate_zero(model, rate):
+    adapters = learning(model)
+    others = [p for p in model.parameters() if not p.requires_grad]
+    return torch.optim.AdamW([{"params": adapters}, {"params": others, "lr": 0.0}], lr=rate)
+
+
+@wrong("13.6", "learning rate is not the one")
+def two_rates(model, rate):
+    A, B = learning(model)
+    return torch.optim.AdamW([{"params": [A]}, {"params": [B], "lr": 16 * rate}], lr=rate)
 
 
 # --- 13.7 Two adapters in one --------------------------------------------------------------------
@@ -563,3 +758,29 @@ def whole_matrix(one, two):
 @wrong("13.7", "first adapter alone")
 def first_alone(one, two):
     return one
+
+
+@wrong("13.7", "Only the first part")
+def second_factor_forgotten(one, two):
+    return stacked(one, two, factor(one))
+
+
+@wrong("13.7", "The old factors are swapped")
+def factors_swapped(one, two):
+    return stacked(one, two, factor(two), factor(one))
+
+
+@wrong("13.7", "half of the sum")
+def rank_of_the_first(one, two):
+    return stacked(one, two, factor(one), factor(two), alpha=len(one[0]))
+
+
+@wrong("13.7", "Return three things")
+def update_alone_of_both(one, two):
+    return factor(one) * one[1] @ one[0] + factor(two) * two[1] @ two[0]
+
+
+@wrong("13.7", "These do not make an update")
+def b_came_first(one, two):
+    A, B, alpha = stacked(one, two, factor(one), factor(two))
+    return B, A, alpha

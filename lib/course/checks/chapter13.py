@@ -1,6 +1,7 @@
 """The checks of chapter 13, LoRA."""
 
 import math
+from numbers import Real
 from types import SimpleNamespace
 
 import torch
@@ -14,23 +15,28 @@ def numbers(*size: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
 
 
+def matrix(value) -> torch.Tensor:
+    """A tensor, an array or nested lists as a tensor in float32: the kind is the learner's."""
+    return torch.as_tensor(value).detach().float()
+
+
 def two_matrices(probe: Probe, got, example: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The pair that an answer should be."""
     pair = isinstance(got, (tuple, list)) and len(got) == 2
     probe.require(pair, "Return two matrices.", example)
-    return tuple(torch.as_tensor(matrix) for matrix in got)
+    return tuple(matrix(part) for part in got)
 
 
 # --- 13.1 ----------------------------------------------------------------------------------------
 
 
-def pieces(weigh=lambda s: s, last=False, more=0):
+def pieces(weigh=lambda s: s, last=False, more=0, begin=0):
     """A sum of r pieces of the singular value decomposition, with the usual mistakes as options."""
 
     def run(delta, r):
         u, s, vt = torch.linalg.svd(delta, full_matrices=False)
         r = min(r + more, len(s))
-        part = slice(len(s) - r, len(s)) if last else slice(r)
+        part = slice(len(s) - r, len(s)) if last else slice(begin, begin + r)
         return u[:, part] * weigh(s[part]) @ vt[part]
 
     return run
@@ -49,6 +55,7 @@ LOW_RANK_MISTAKES = {
     "directions.": lambda delta, r: (lambda u, s, vt: u[:, :r] * s[:r] @ vt.T[:r])(
         *torch.linalg.svd(delta, full_matrices=False)
     ),
+    "The first piece, the largest, is missing: Python counts from 0.": pieces(begin=1),
     "You kept one piece too many.": pieces(more=1),
     "You kept one piece too few.": pieces(more=-1),
     "The first r columns of the update were kept and the rest thrown away; that has rank r, but is "
@@ -80,7 +87,12 @@ def low_rank(probe: Probe) -> None:
         )
         probe.require(B.ndim == 2 and A.ndim == 2 and B.shape[1] == A.shape[0], transposed, shapes)
         mistakes = {t: (lambda w=w, d=delta, r=r: w(d, r)) for t, w in LOW_RANK_MISTAKES.items()}
-        probe.expect(B @ A, pieces()(delta, r), mistakes, f"B @ A of {example}", 1e-4)
+        product, best = B @ A, pieces()(delta, r)
+        shown = f"B @ A of {example}"
+        if product.shape == best.shape:
+            far, near = ((delta - found).square().sum() for found in (product, best))
+            shown += f"\nsquared difference {far:.4g}, the smallest possible {near:.4g}"
+        probe.expect(product, best, mistakes, shown, 1e-4)
         wanted = (m, r), (r, n)
         probe.require(
             (tuple(B.shape), tuple(A.shape)) == wanted,
@@ -141,7 +153,7 @@ def layer(probe: Probe) -> None:
         expected = layer_with(lambda alpha, r: alpha / r)(*args)
         probe.compare((*args, 0.0, False), expected, LAYER_MISTAKES, 1e-4, on_crash=crash)
     probe.holds("base and update, with alpha / r, for any shapes")
-    quiet = probe.call(*args, 0.25, False)
+    quiet = matrix(probe.call(*args, 0.25, False))
     probe.require(
         torch.allclose(quiet, expected, atol=1e-4),
         "With training=False there is still dropout: `F.dropout` drops unless its argument "
@@ -150,7 +162,7 @@ def layer(probe: Probe) -> None:
     )
     probe.holds("no dropout outside training")
     x, W, A, B, alpha = args
-    base = probe.call(x, W, A, 0 * B, alpha, 0.25, True)
+    base = matrix(probe.call(x, W, A, 0 * B, alpha, 0.25, True))
     probe.require(
         torch.allclose(base, x @ W.T, atol=1e-4),
         "With B = 0 the answer should be the base's, in training too: dropout has reached the "
@@ -158,7 +170,8 @@ def layer(probe: Probe) -> None:
         probe.describe(x, W, A, 0 * B, alpha, 0.25, True),
     )
     ones = torch.ones(2000, 2), torch.zeros(1, 2), torch.ones(1, 2), torch.ones(1, 1), 1.0
-    found = set(probe.call(*ones, 0.25, True).flatten().round(decimals=2).tolist())
+    updates = matrix(probe.call(*ones, 0.25, True)).flatten()
+    found = set(updates.round(decimals=2).tolist())
     example = f"x of ones (2000, 2), W = 0, A = (1, 1), B = 1, dropout 0.25: {sorted(found)[:5]}"
     wrong = {
         "In training, nothing is dropped.": [2.0],
@@ -173,8 +186,28 @@ def layer(probe: Probe) -> None:
     for diagnosis, value in wrong.items():
         probe.require(values != value, diagnosis, example)
     probe.require(
+        len(values) > 1,
+        "All rows of x lost the same numbers, or A did: each number of x is dropped by itself.",
+        example,
+    )
+    probe.require(
         values == [0.0, 1.33, 2.67],
-        "Each input is 0 or 1 / 0.75, so an update adds up to 0, 1.33 or 2.67.",
+        "Each input is 0 or 1 / 0.75, so an update adds up to 0, 1.33 or 2.67. Is the share that "
+        "was asked for the one that is dropped?",
+        example,
+    )
+    kept = updates.mean().item() * 0.75 / 2
+    shown = f"{example}\nshare of the inputs that was kept: {kept:.2f}"
+    probe.require(
+        abs(kept - 0.25) > 0.05,
+        "The share p was kept and the rest dropped; it is the other way round.",
+        shown,
+    )
+    probe.require(abs(kept - 0.75) < 0.05, "The share that is dropped is not `dropout`.", shown)
+    again = matrix(probe.call(*ones, 0.25, True)).flatten()
+    probe.require(
+        not torch.equal(updates, again),
+        "Every call drops the very same numbers: draw them anew, without a seed of your own.",
         example,
     )
     probe.holds("dropout in training, on the adapter's input alone")
@@ -187,7 +220,8 @@ def layer(probe: Probe) -> None:
 def start(probe: Probe) -> None:
     n_in, n_out, rank = 400, 30, 50
     example = probe.describe(n_in, n_out, rank)
-    A, B = two_matrices(probe, probe.call(n_in, n_out, rank), example)
+    got = probe.call(n_in, n_out, rank)
+    A, B = two_matrices(probe, got, example)
     shown = f"{example}\nreturned  shapes {tuple(A.shape)} and {tuple(B.shape)}"
     swapped = (tuple(A.shape), tuple(B.shape)) == ((n_out, rank), (rank, n_in))
     probe.require(not swapped, "B came first; return A, then B.", shown)
@@ -213,12 +247,26 @@ def start(probe: Probe) -> None:
         "Not even small numbers will do.",
         f"{example}\nlargest number of B @ A: {(B @ A).abs().max():.3g}",
     )
+    probe.require(
+        all(part.is_floating_point() for part in got if isinstance(part, torch.Tensor)),
+        "These are whole numbers (their dtype says so), which cannot learn.",
+        example,
+    )
     probe.holds("no effect at first, and B has a gradient")
+    repeats = "A's rows are the same", "A's columns are the same"
+    for dim, diagnosis in enumerate(repeats):
+        n = len(torch.unique(A, dim=dim)) if dim == 0 else torch.unique(A, dim=1).shape[1]
+        probe.require(
+            n > 0.9 * A.shape[dim],
+            f"Many of {diagnosis}: draw every number of A by itself.",
+            f"{example}\n{n} of {A.shape[dim]} differ",
+        )
     mean, variance = A.mean().item(), A.var().item() * n_in
     shown = f"{example}\nmean of A {mean:.4f}, variance of A times n_in {variance:.4f}"
     probe.require(
         abs(mean) < 5 / math.sqrt(n_in * A.numel()) or A.var() > 0.5,
-        "The numbers of A do not have mean 0: `torch.rand` gives none below 0.",
+        "The numbers of A do not have mean 0"
+        + (": `torch.rand` gives none below 0." if A.min() >= 0 else "."),
         shown,
     )
     wrong = {
@@ -227,6 +275,10 @@ def start(probe: Probe) -> None:
             1 / n_in
         ),
         "The variance is 1 / rank; it is n_in numbers that A x adds up.": n_in / rank,
+        "The variance is 1 / n_out; it is n_in numbers that A x adds up.": n_in / n_out,
+        "The variance is 2 / (n_in + rank), as Xavier's: here it is 1 / n_in.": (
+            2 * n_in / (n_in + rank)
+        ),
         "The variance is a third of what it should be: a uniform number from -1 to 1 has variance "
         "1/3.": 1 / 3,
         "The variance is 2 / n_in. That belongs before a ReLU; here it is 1 / n_in.": 2.0,
@@ -234,6 +286,12 @@ def start(probe: Probe) -> None:
     for diagnosis, value in wrong.items():
         probe.require(not math.isclose(variance, value, rel_tol=0.06), diagnosis, shown)
     probe.require(math.isclose(variance, 1, rel_tol=0.06), "The variance is not 1 / n_in.", shown)
+    rows = A.var(1) * n_in
+    probe.require(
+        rows.min() > 0.5 and rows.max() < 1.5,
+        "Some rows of A are larger than others; all have variance 1 / n_in.",
+        f"{example}\nvariance of a row times n_in: from {rows.min():.2f} to {rows.max():.2f}",
+    )
     again, _ = two_matrices(probe, probe.call(n_in, n_out, rank), example)
     probe.require(
         not torch.equal(A, again), "Two adapters begin with the very same A: draw it anew.", example
@@ -265,6 +323,8 @@ COUNT_MISTAKES = {
     "You took both to be as wide as the input; B has n_out rows.": lambda o, i, r: 2 * r * i,
     "You took both to be as wide as the output; A has n_in columns.": lambda o, i, r: 2 * r * o,
     "The rank is missing.": lambda o, i, r: o + i,
+    "There is a bias for each output: LoRA has A and B only.": lambda o, i, r: r * (o + i) + o,
+    "These are bytes; count numbers.": lambda o, i, r: 4 * r * (o + i),
     "There is an r × r matrix too many: LoRA has A and B only.": (
         lambda o, i, r: r * (o + i) + r * r
     ),
@@ -281,7 +341,14 @@ def counting(probe: Probe) -> None:
         probe.require(pair, "Return two numbers: the count and its share.", example)
         n, share = counted(one_layer)(shapes, rank)
         mistakes = {t: counted(rule)(shapes, rank)[0] for t, rule in COUNT_MISTAKES.items()}
-        mistakes["Only the first layer was counted."] = one_layer(*shapes[0], rank)
+        mistakes |= {
+            "Only the first layer was counted, or layers of one shape only once.": one_layer(
+                *shapes[0], rank
+            ),
+            "Only the last layer was counted.": one_layer(*shapes[-1], rank),
+            "The share came first; return the count, then its share.": share,
+        }
+        got = [float(v) if isinstance(v, Real) and not isinstance(v, bool) else v for v in got]
         probe.expect(got[0], n, mistakes, f"count of {example}")
         whole = n / share
         wrong = {
@@ -289,10 +356,17 @@ def counting(probe: Probe) -> None:
             "share of the matrices' own weights.": n / (n + whole),
             "The share is in percent; return the fraction.": 100 * share,
             "The fraction is upside down.": 1 / share,
+            "This is the share of the first layer's weights; take those of all layers.": (
+                n / (shapes[0][0] * shapes[0][1])
+            ),
             "This is the mean of the layers' shares; large layers count for more.": sum(
                 one_layer(o, i, rank) / (o * i) for o, i in shapes
             )
             / len(shapes),
+        }
+        wrong |= {
+            f"The share is rounded to {digits} digits; return it as it is.": round(share, digits)
+            for digits in (1, 2, 3, 4)
         }
         probe.expect(got[1], share, wrong, f"share of {example}")
     probe.holds("rank · (n_in + n_out) numbers a layer, and their share")
@@ -334,7 +408,8 @@ def merge_and_unmerge(probe: Probe) -> None:
         before = "merged" if layer.merged else "not merged"
         example = f"a layer that is {before}, wanted: {wanted}"
         got = probe.call(layer, wanted)
-        probe.require(got is not None, "Return the layer.", example)
+        layered = all(hasattr(got, name) for name in vars(layer))
+        probe.require(layered, "Return the layer itself, with all that it had.", example)
         expected = new_layer(wanted).weight
         probe.expect(got.weight, expected, mistakes, f"weight of {example}", 1e-4)
         probe.require(
@@ -394,12 +469,25 @@ class Watched(nn.Module):
 def what_learns(probe: Probe) -> None:
     for frozen_before in (False, True):
         model = Watched().requires_grad_(not frozen_before)
+        untouched = {name: p.detach().clone() for name, p in model.named_parameters()}
         optimizer = probe.call(model, 0.5)
         example = "a layer, a norm, lora_A and lora_B"
         probe.require(
             isinstance(optimizer, torch.optim.Optimizer), "Return the optimizer.", example
         )
+        probe.require(
+            isinstance(optimizer, torch.optim.AdamW),
+            f"This is {type(optimizer).__name__}; the exercise asks for `torch.optim.AdamW`.",
+            example,
+        )
         parameters = dict(model.named_parameters())
+        other = [n for n, old in untouched.items() if not torch.equal(parameters[n], old)]
+        probe.require(
+            not other,
+            "The numbers of the model are others than before: only say what learns, and leave "
+            "what it has learned so far.",
+            f"{example}\nchanged: {', '.join(other)}",
+        )
         adapters = {name for name in parameters if "lora_" in name}
         learning = {name for name, p in parameters.items() if p.requires_grad}
         shown = f"{example}\nrequires_grad: {', '.join(sorted(learning)) or 'none'}"
@@ -435,7 +523,7 @@ def what_learns(probe: Probe) -> None:
             not moved - adapters, "The optimizer has frozen parameters on its list.", shown
         )
         probe.require(moved == adapters, "The optimizer lacks a part of the adapters.", shown)
-        rates = {group["lr"] for group in optimizer.param_groups}
+        rates = {float(group["lr"]) for group in optimizer.param_groups}
         probe.require(rates == {0.5}, "The learning rate is not the one given.", f"lr {rates}")
     probe.holds("the adapters learn, all else is frozen, biases and norms too")
     probe.holds("the optimizer moves nothing but the adapters")
@@ -469,6 +557,15 @@ JOIN_MISTAKES = {
     "top: choose alpha = r₁ + r₂, so that it is 1.": lambda one, two: (
         (update_of(*one) + update_of(*two)) * (one[2] + two[2]) / (len(one[0]) + len(two[0]))
     ),
+    "The old factors are swapped: each belongs to its own part.": lambda one, two: stack(
+        one, two, [two[2] / len(two[0]), one[2] / len(one[0])]
+    ),
+    "Only the first part got its old factor.": lambda one, two: stack(
+        one, two, [one[2] / len(one[0]), 1.0]
+    ),
+    "Only the second part got its old factor.": lambda one, two: stack(
+        one, two, [1.0, two[2] / len(two[0])]
+    ),
     "Both parts got the factor of the first.": lambda one, two: stack(
         one, two, [one[2] / len(one[0])] * 2
     ),
@@ -476,7 +573,7 @@ JOIN_MISTAKES = {
     "that it is 1.": lambda one, two: (
         (update_of(*one) + update_of(*two)) / (len(one[0]) + len(two[0]))
     ),
-    "This is the mean of the two updates; the exercise asks for the sum.": (
+    "This is half of the sum of the two updates. Is the new alpha / r equal to 1?": (
         lambda one, two: (update_of(*one) + update_of(*two)) / 2
     ),
     "This is the first adapter alone.": lambda one, two: update_of(*one),
@@ -508,7 +605,7 @@ def two_in_one(probe: Probe) -> None:
         got = probe.call(one, two, on_crash=crash)
         triple = isinstance(got, (tuple, list)) and len(got) == 3
         probe.require(triple, "Return three things: A, B and alpha.", example)
-        A, B, alpha = got
+        A, B, alpha = matrix(got[0]), matrix(got[1]), got[2]
         shapes = f"{example}\nreturned  shapes {tuple(A.shape)} and {tuple(B.shape)}"
         meets = A.ndim == 2 and B.ndim == 2 and B.shape[1] == A.shape[0]
         fits = meets and (B.shape[0], A.shape[1]) == (6, 5)
