@@ -335,7 +335,7 @@ def test_every_text_is_in_one_bin():
 
 
 def test_probabilities_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match="a row a label"):
+    with pytest.raises(ValueError, match="a row a text"):
         reliability([0, 1], np.array([0.5, 0.5]))
 
 
