@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib.course.checks.engine import Probe, exercise, show
+from lib.course.checks.engine import Probe, as_array, exercise, show
 
 # --- 11.1 ----------------------------------------------------------------------------------------
 
@@ -154,11 +154,13 @@ LAST_MISTAKES = {
     "One place was used for all texts, the last of the longest; each text ends at its own.": (
         lambda h, m: h[:, m.sum(1).max() - 1]
     ),
-    "You looked at the batch as a whole, or at its first text, to tell on which side the padding "
-    "stands; each text has its own mask.": lambda h, m: (
-        h[:, -1] if m[:, -1].all() else at(h, m.sum(1) - 1)
-    ),
 }
+
+
+SIDE = (
+    "You looked at the batch as a whole, or at one of its texts, to tell on which side the padding "
+    "stands; each text has its own mask."
+)
 
 
 @exercise("11.2", "The last real id")
@@ -176,6 +178,10 @@ def last_real_id(probe: Probe) -> None:
     probe.compare((h, LEFT), last_real(h, LEFT), LAST_MISTAKES, on_crash=crash)
     probe.holds("with padding on the left, as generation has it")
     h = states(MIXED)
+    got = probe.call(h, MIXED, on_crash=crash)
+    sides = (h[:, -1], at(h, MIXED.sum(1) - 1))
+    one_side = any(np.array_equal(as_array(got), side) for side in sides)
+    probe.require(not one_side, SIDE, probe.last)
     probe.compare((h, MIXED), last_real(h, MIXED), LAST_MISTAKES, on_crash=crash)
     probe.holds("with padding on the right of one text, on the left of another")
     probe.compare((states(full), full), states(full)[:, -1], LAST_MISTAKES, on_crash=crash)
