@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -37,13 +38,15 @@ def near_duplicates(texts: Sequence[str], n: int = 3, least: float = 0.5) -> lis
 
     Two texts are alike if, of all their different runs of n words, the share `least` is in both;
     groups are closed: what is like a member belongs to the group. Raises ValueError for a share
-    outside (0, 1].
+    outside (0, 1], and for one text in place of a list.
 
     >>> near_duplicates(["Win a car now, call 0800", "Hello", "WIN a car: now call 0900!"])
     [0, 1, 0]
     """
     if not 0 < least <= 1:
         raise ValueError(f"least is {least}; choose a share above 0 and at most 1, such as 0.5")
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("texts is to be a list of strings; leave out what is missing (nan, None)")
     group, sizes, holders = list(range(len(texts))), [], defaultdict(list)
 
     def first(i: int) -> int:
@@ -67,19 +70,22 @@ def near_duplicates(texts: Sequence[str], n: int = 3, least: float = 0.5) -> lis
 def pad_right(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows of unequal length as ids (B, T), and a mask (B, T), True for ids and False for padding.
 
-    Raises ValueError for no rows, and for an empty one, which has nothing to classify.
+    Raises ValueError for no rows, for an empty one, which has nothing to classify, and for rows
+    that are not ids.
 
     >>> pad_right([[5, 6], [7]])
     (tensor([[5, 6],
             [7, 0]]), tensor([[ True,  True],
             [ True, False]]))
     """
-    if not rows or not all(len(row) for row in rows):
+    if len(rows) == 0 or not all(len(row) for row in rows):
         raise ValueError("every text needs an id, and there is an empty one or none; leave it out")
+    if not all(isinstance(i, Integral) for row in rows for i in row):
+        raise ValueError("a row is a list of whole numbers; encode the texts with the tokenizer")
     lengths = torch.tensor([len(row) for row in rows])
     mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, T)
     ids = torch.zeros(mask.shape, dtype=torch.int64)
-    ids[mask] = torch.tensor([i for row in rows for i in row])
+    ids[mask] = torch.tensor([int(i) for row in rows for i in row])
     return ids, mask
 
 
@@ -95,6 +101,8 @@ def batches_by_length(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; choose a whole number, at least 1")
+    if len(rows) == 0:
+        raise ValueError("there are no rows; pass one text or more")
     order = list(range(len(rows)))
     if generator is not None:
         order = torch.randperm(len(rows), generator=generator).tolist()
@@ -134,8 +142,8 @@ def last_token(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """The mean state of each text's real ids: (B, T, C) -> (B, C). mask (B, T)."""
     check_pooling(hidden, mask)
-    weights = mask[..., None].to(hidden.dtype)  # (B, T, 1)
-    return (hidden * weights).sum(1) / weights.sum(1)
+    real = hidden.masked_fill(~mask[..., None], 0)  # (B, T, C), whatever stood in the padding
+    return real.sum(1) / mask.sum(1, keepdim=True)
 
 
 class Classifier(nn.Module):
@@ -209,13 +217,18 @@ def part_of_model(model: Llama, first: int, stop: int, embedding, norm) -> Llama
 
 @torch.no_grad()
 def states_of(model, rows: Sequence[Sequence[int]], batch_size: int = 16) -> list[torch.Tensor]:
-    """`hidden_states` of each row: a list of tensors (length of the row, C), without padding."""
-    found = [torch.empty(0)] * len(rows)
+    """`hidden_states` of each row: a list of tensors (length of the row, C), without padding.
+
+    Without dropout. Raises ValueError if there are no rows.
+    """
+    was_training, found = model.training, [torch.empty(0)] * len(rows)
+    model.eval()
     for batch in batches_by_length(rows, batch_size):
         ids, mask = pad_right([rows[i] for i in batch])
         hidden = model.hidden_states(ids, None if mask.all() else mask)  # (B, T, C)
         for i, states in zip(batch, hidden, strict=True):
             found[i] = states[: len(rows[i])].clone()
+    model.train(was_training)
     return found
 
 
@@ -227,7 +240,9 @@ def precompute(
     To the upper blocks a state is what an embedding is. So every place of every row gets an id of
     its own, whose embedding is its state after the frozen blocks; `hidden_states` of the model
     returned, of the new rows, is that of the whole model. Its blocks and norm are copies.
+    Raises ValueError if no block is left below or above.
     """
+    part_of_model(model, n_frozen, model.config.n_layer, model.token_embedding, model.norm)
     lower = part_of_model(model, 0, n_frozen, model.token_embedding, nn.Identity())
     states = torch.cat(states_of(lower, rows, batch_size))  # (places, C)
     table = nn.Embedding.from_pretrained(states, freeze=True)
@@ -244,6 +259,8 @@ def check_labels(labels: Sequence[int], n_texts: int, n_classes: int) -> None:
     """Refuse labels that are not one class a text."""
     if len(labels) != n_texts:
         raise ValueError(f"there are {n_texts} texts but {len(labels)} labels; pass one a text")
+    if n_texts and np.asarray(labels).dtype.kind not in "iu":
+        raise ValueError(f"labels are to be whole numbers, from 0 to {n_classes - 1}")
     if not all(0 <= label < n_classes for label in labels):
         raise ValueError(
             f"labels reach from {min(labels)} to {max(labels)}, but the classes are 0 to "
@@ -264,8 +281,9 @@ def fit(
 ) -> Iterator[float]:
     """Train what is not frozen; yield the mean loss of each epoch, in nats a text.
 
-    The learning rate rises over a tenth of the steps and falls as a cosine; the head, which starts
-    from nothing, has its own (ten times lr, by default).
+    A generator: nothing is trained before its values are asked for, as `list(fit(...))` does. The
+    learning rate rises over a tenth of the steps and falls as a cosine; the head, which starts from
+    nothing, has its own (ten times lr, by default).
     """
     check_labels(labels, len(rows), classifier.head.out_features)
     head = list(classifier.head.parameters())
@@ -333,11 +351,24 @@ def macro_f1(counts: np.ndarray) -> float:
     >>> macro_f1(np.array([[9, 0], [1, 0]]))  # always the frequent class
     0.47368421052631576
     """
+    counts = np.asarray(counts)
+    if counts.ndim != 2 or len(counts) != counts.shape[1] or not (counts >= 0).all():
+        raise ValueError(f"counts has shape {counts.shape}; pass what `confusion` returns, (K, K)")
     total = counts.sum(0) + counts.sum(1)  # (K,)
     hits = 2 * np.diag(counts)
     if not total.any():
         raise ValueError("the confusion matrix is all zero; pass that of one text or more")
     return float((hits[total > 0] / total[total > 0]).mean())
+
+
+def check_probabilities(p: np.ndarray) -> np.ndarray:
+    """p as an array (N, K). Refuse what is not one row of probabilities for each text."""
+    p = np.asarray(p, dtype=np.float64)
+    if p.ndim != 2 or not p.size:
+        raise ValueError(f"p has shape {p.shape}; pass (number of texts, classes), a row a text")
+    if not ((p >= 0).all() and np.allclose(p.sum(1), 1, atol=1e-3)):
+        raise ValueError("a row of p does not add up to 1; pass probabilities, such as softmax's")
+    return p
 
 
 def reliability(
@@ -347,9 +378,10 @@ def reliability(
 
     p (N, K). Returns for each bin that is not empty: how many, the mean confidence, the accuracy.
     """
-    p, labels = np.asarray(p), np.asarray(labels)
-    if p.ndim != 2 or len(p) != len(labels):
-        raise ValueError(f"p has shape {p.shape}; pass (number of texts, classes), a row a label")
+    p, labels = check_probabilities(p), np.asarray(labels)
+    check_labels(labels, *p.shape)
+    if n_bins < 1:
+        raise ValueError(f"n_bins is {n_bins}; choose a whole number, at least 1")
     confidence, hit = p.max(1), p.argmax(1) == labels
     bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)  # confidence 1: the last one
     used = [bins == b for b in range(n_bins) if (bins == b).any()]
@@ -384,6 +416,8 @@ def bootstrap(
             f"the columns have lengths {[len(c) for c in columns]}; pass as many of each, of the "
             "same texts in the same order"
         )
+    if n < 1 or not 0 < level < 1:
+        raise ValueError(f"n is {n} and level {level}; choose n from 1 up, level such as 0.95")
     rng, N = np.random.default_rng(seed), len(columns[0])
     draws = (rng.integers(0, N, N) for _ in range(n))
     values = [statistic(*(column[draw] for column in columns)) for draw in draws]
@@ -405,6 +439,6 @@ def pseudo_labels(p: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
     """
     if not 0 <= least <= 1:
         raise ValueError(f"least is {least}; choose a probability, such as 0.9")
-    p = np.asarray(p)
+    p = check_probabilities(p)
     chosen = np.flatnonzero(p.max(1) >= least)
     return chosen, p[chosen].argmax(1)

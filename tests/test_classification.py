@@ -335,7 +335,7 @@ def test_every_text_is_in_one_bin():
 
 
 def test_probabilities_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match="a row a label"):
+    with pytest.raises(ValueError, match="a row a text"):
         reliability([0, 1], np.array([0.5, 0.5]))
 
 
@@ -380,3 +380,102 @@ def test_confident_guesses_are_taken_and_the_others_left():
 def test_a_confidence_above_one_is_refused():
     with pytest.raises(ValueError, match=r"choose a probability, such as 0\.9"):
         pseudo_labels(np.array([[0.5, 0.5]]), 90)
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("texts", ["one text", ["a", None], ["a", float("nan")]])
+def test_what_is_no_list_of_texts_has_no_duplicates(texts):
+    with pytest.raises(ValueError, match="a list of strings"):
+        near_duplicates(texts)
+
+
+@pytest.mark.parametrize("rows", [["a text"], [[1.5, 2.0]], [["5"]]])
+def test_rows_that_are_not_ids_are_refused(rows):
+    with pytest.raises(ValueError, match="encode the texts with the tokenizer"):
+        pad_right(rows)
+
+
+def test_rows_may_be_arrays():
+    ids, mask = pad_right([np.array([3, 4]), np.array([5])])
+    assert ids.tolist() == [[3, 4], [5, 0]] and mask.tolist() == [[True, True], [True, False]]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: predict(Classifier(gpt(), 2), []),
+        lambda: states_of(gpt(), []),
+        lambda: list(fit(Classifier(gpt(), 2), [], [], n_epochs=1, lr=1e-3)),
+        lambda: precompute(llama(), [], 2),
+    ],
+    ids=["predict", "states_of", "fit", "precompute"],
+)
+def test_no_rows_are_refused(use):
+    with pytest.raises(ValueError, match="pass one text or more"):
+        use()
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0], ["ham", "spam"], [float("nan"), 1]])
+def test_labels_that_are_not_whole_numbers_are_refused(labels):
+    with pytest.raises(ValueError, match="whole numbers, from 0 to 1"):
+        confusion(labels, [0, 1], 2)
+    with pytest.raises(ValueError, match="whole numbers, from 0 to 1"):
+        list(fit(Classifier(gpt(), 2), [[1], [2]], labels, n_epochs=1, lr=1e-3))
+
+
+@pytest.mark.parametrize(
+    "p", [[[2.0, -1.0]], [[0.2, 0.2]], [[float("nan"), 0.5]], [[80, 20]]], ids=str
+)
+def test_what_is_no_probability_is_refused(p):
+    with pytest.raises(ValueError, match="does not add up to 1"):
+        reliability([0], p)
+    with pytest.raises(ValueError, match="does not add up to 1"):
+        pseudo_labels(p, 0.5)
+
+
+@pytest.mark.parametrize("p", [[0.5, 0.5], np.zeros((0, 2))], ids=["a row", "empty"])
+def test_probabilities_come_as_a_row_a_text(p):
+    with pytest.raises(ValueError, match="a row a text"):
+        pseudo_labels(p, 0.5)
+
+
+def test_bins_labels_counts_and_draws_that_make_no_sense_are_refused():
+    p = np.array([[0.5, 0.5]])
+    with pytest.raises(ValueError, match="n_bins is 0"):
+        reliability([0], p, 0)
+    with pytest.raises(ValueError, match="number the classes from 0"):
+        reliability([2], p)
+    for counts in (np.zeros((2, 3)), [1, 2], [[1, float("nan")], [0, 1]]):
+        with pytest.raises(ValueError, match="pass what `confusion` returns"):
+            macro_f1(counts)
+    for settings in ({"n": 0}, {"level": 95}, {"level": 0}):
+        with pytest.raises(ValueError, match="choose n from 1 up"):
+            bootstrap(np.mean, [0, 1], **settings)
+
+
+def test_a_matrix_may_be_a_list():
+    assert macro_f1([[9, 0], [1, 0]]) == pytest.approx(0.4736842)
+
+
+@pytest.mark.parametrize("n_frozen", [0, 4])
+def test_a_cut_without_a_block_on_each_side_is_refused_before_anything_is_computed(n_frozen):
+    model = llama()
+    model.hidden_states = None  # would fail if it were called
+    with pytest.raises(ValueError, match="one block or more on each side"):
+        precompute(model, random_rows(), n_frozen)
+
+
+def test_states_are_those_without_dropout_and_the_mode_is_kept():
+    torch.manual_seed(0)
+    model, rows = GPT(GPTConfig(50, 32, n_layer=2, n_head=2, n_embd=16, dropout=0.5)), random_rows()
+    found = states_of(model.train(), rows)
+    assert model.training
+    expected = states_of(model.eval(), rows)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_numbers_in_the_padding_do_not_reach_the_mean():
+    hidden = torch.tensor([[[1.0], [3.0], [float("nan")]]])
+    assert mean_pool(hidden, torch.tensor([[True, True, False]])).item() == 2

@@ -82,6 +82,135 @@ def all_attributes_copied(fresh, old):
     return fresh
 
 
+@right("11.1")
+def a_loop_and_a_list(scores):
+    best = None
+    for name, (validation, _) in scores.items():
+        if best is None or validation > scores[best][0]:
+            best = name
+    return [best, np.float64(scores[best][1])]
+
+
+@right("11.1")
+def sorted_by_both(scores):
+    name, (_, test) = max(scores.items(), key=lambda item: item[1])
+    return name, torch.tensor(test)
+
+
+@right("11.2")
+def first_of_the_mask_turned_round(hidden, mask):
+    last = mask.shape[1] - 1 - mask.flip(1).int().argmax(1)
+    return hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[2]))[:, 0]
+
+
+@right("11.2")
+def the_place_before_the_padding(hidden, mask):
+    return hidden[torch.arange(len(hidden)), (~mask).long().argmax(1) - 1]  # -1 is the last one
+
+
+@right("11.2")
+def lists_in_double_precision(hidden, mask):
+    return [row[real][-1].double().tolist() for row, real in zip(hidden, mask, strict=True)]
+
+
+@right("11.3")
+def mean_that_leaves_nan_out(hidden, mask):
+    return hidden.masked_fill(~mask[..., None], math.nan).nanmean(1)
+
+
+@right("11.3")
+def product_of_matrices(hidden, mask):
+    weights = mask.float() / mask.sum(1, keepdim=True)
+    return (weights[:, None] @ hidden)[:, 0].numpy()
+
+
+@right("11.3")
+def count_that_cannot_be_zero(hidden, mask):
+    return (hidden * mask[..., None]).sum(1) / (mask.sum(1, keepdim=True) + 1e-9)
+
+
+@right("11.4")
+def from_a_confusion_matrix(labels, predicted, n_classes):
+    counts = torch.zeros(n_classes, n_classes)
+    for label, guess in zip(labels, predicted, strict=True):
+        counts[label, guess] += 1
+    total = counts.sum(0) + counts.sum(1)
+    return (2 * counts.diag() / total)[total > 0].mean()
+
+
+@right("11.4")
+def from_precision_and_recall(labels, predicted, n_classes):
+    scores = []
+    for k in {*labels, *predicted}:
+        hits = sum(a == b == k for a, b in zip(labels, predicted, strict=True))
+        p, r = hits / max(predicted.count(k), 1), hits / max(labels.count(k), 1)
+        scores.append(2 * p * r / (p + r) if hits else 0)
+    return np.mean(scores)
+
+
+@right("11.5")
+def sums_of_each_bin(labels, p, n_bins):
+    gap = p.max(1) - (p.argmax(1) == np.array(labels))
+    bins = np.digitize(p.max(1), np.linspace(0, 1, n_bins + 1)[1:-1])
+    return np.abs(np.bincount(bins, gap, n_bins)).sum() / len(gap)
+
+
+@right("11.5")
+def in_pytorch(labels, p, n_bins):
+    top = torch.tensor(p).max(1)
+    gap = top.values - (top.indices == torch.tensor(labels)).double()
+    bins = (top.values * n_bins).long().clamp(max=n_bins - 1)
+    return torch.zeros(n_bins, dtype=gap.dtype).index_add(0, bins, gap).abs().sum() / len(gap)
+
+
+@right("11.6")
+def draw_by_draw(a, b, draws):
+    values = [sum(a[i] - b[i] for i in draw) / len(draw) for draw in draws]
+    return [np.percentile(values, 2.5), np.percentile(values, 97.5)]
+
+
+@right("11.6")
+def an_array_of_two(a, b, draws):
+    return np.quantile((np.array(a) - b)[draws].mean(-1), [0.025, 0.975])
+
+
+@right("11.7")
+def lists_of_lists(train, test):
+    words = sorted(set().union(*train))
+    df = {word: sum(word in text for text in train) for word in words}
+    return [[t.count(w) * math.log(len(train) / df[w]) for w in words] for t in test]
+
+
+@right("11.7")
+def filled_word_by_word(train, test):
+    words = sorted(set().union(*train))
+    rows = torch.zeros(len(test), len(words))
+    for row, text in zip(rows, test, strict=True):
+        for word in filter(words.__contains__, text):
+            row[words.index(word)] += math.log(len(train) / sum(word in t for t in train))
+    return rows
+
+
+@right("11.8")
+def weight_by_weight(model, n):
+    for i, block in enumerate(model.blocks):
+        for weights in block.parameters():
+            weights.requires_grad = i >= len(model.blocks) - n
+    return [model, torch.optim.SGD([w for w in model.parameters() if w.requires_grad], lr=0.1)]
+
+
+@right("11.8")
+def groups_before_the_freezing(model, n):
+    cut = len(model.blocks) - n
+    groups = [
+        {"params": [*model.head.parameters()]},
+        {"params": [*model.blocks[cut:].parameters()]},
+    ]
+    optimizer = torch.optim.Adam(groups, lr=0.1)
+    model.blocks[:cut].requires_grad_(False)
+    return model, optimizer
+
+
 @right("12.1")
 def tensors_with_a_fill(ids, mask):
     ids, mask = torch.tensor(ids), torch.tensor(mask)

@@ -45,6 +45,46 @@ def printed_only(scores):
     max(scores.values())
 
 
+@wrong("11.1", "the other way round")
+def chosen_by_test_and_reported_by_validation(scores):
+    name = max(scores, key=lambda name: scores[name][1])
+    return name, scores[name][0]
+
+
+@wrong("11.1", "the mean of both scores")
+def mean_of_both_reported(scores):
+    name = max(scores, key=lambda name: scores[name][0])
+    return name, sum(scores[name]) / 2
+
+
+@wrong("11.1", "the largest name of the alphabet")
+def largest_name(scores):
+    return max(scores), scores[max(scores)][1]
+
+
+@wrong("11.1", "the name first")
+def score_before_the_name(scores):
+    name = max(scores, key=lambda name: scores[name][0])
+    return scores[name][1], name
+
+
+@wrong("11.1", "you returned the pair")
+def pair_in_place_of_the_score(scores):
+    name = max(scores, key=lambda name: scores[name][0])
+    return name, scores[name]
+
+
+@wrong("11.1", "the name, and the score")
+def score_alone(scores):
+    return scores[max(scores, key=lambda name: scores[name][0])][1]
+
+
+@wrong("11.1", "You took the last setting")
+def last_setting(scores):
+    name = list(scores)[-1]
+    return name, scores[name][1]
+
+
 # --- 11.2 The last real id -----------------------------------------------------------------------
 
 
@@ -100,6 +140,39 @@ def last_of_all(hidden, mask):
     return hidden[mask][-1]
 
 
+@wrong("11.2", "the largest numbers of the real ids")
+def largest_numbers(hidden, mask):
+    return hidden.masked_fill(~mask[..., None], -math.inf).amax(1)
+
+
+@wrong("11.2", "every place for every text")
+def slice_in_place_of_two_tensors(hidden, mask):
+    return hidden[:, (torch.arange(mask.shape[1]) * mask).argmax(1)]
+
+
+@wrong("11.2", "the states of all real ids")
+def all_real_states(hidden, mask):
+    return hidden[mask]
+
+
+@wrong("11.2", "the place before the last real id")
+def one_too_early(hidden, mask):
+    places = torch.arange(mask.shape[1])
+    return hidden[torch.arange(len(hidden)), (places * mask).argmax(1) - 1]
+
+
+@wrong("11.2", "the last of the longest")
+def place_of_the_longest(hidden, mask):
+    return hidden[:, mask.sum(1).max() - 1]
+
+
+@wrong("11.2", "each text has its own mask")
+def side_of_the_first_text(hidden, mask):
+    if not mask[:, 0].all():  # the padding stands on the left, it seems
+        return hidden[:, -1]
+    return hidden[torch.arange(len(hidden)), mask.sum(1) - 1]
+
+
 # --- 11.3 The mean of the real ids ---------------------------------------------------------------
 
 
@@ -146,6 +219,38 @@ def largest_instead(hidden, mask):
 @wrong("11.3", "by one too many")
 def one_too_many(hidden, mask):
     return (hidden * mask[..., None]).sum(1) / (mask.sum(1, keepdim=True) + 1)
+
+
+@wrong("11.3", "that was the exercise before")
+def last_in_place_of_the_mean(hidden, mask):
+    return torch.stack([row[real][-1] for row, real in zip(hidden, mask, strict=True)])
+
+
+@wrong("11.3", "You counted the numbers that are not 0")
+def zeros_not_counted(hidden, mask):
+    kept = hidden * mask[..., None]
+    return kept.sum(1) / (kept != 0).sum(1)
+
+
+@wrong("11.3", "the middle of the first and the last")
+def middle_of_the_ends(hidden, mask):
+    ends = [(row[real][0] + row[real][-1]) / 2 for row, real in zip(hidden, mask, strict=True)]
+    return torch.stack(ends)
+
+
+@wrong("11.3", "only if the padding stands on the right")
+def mean_of_the_first_n(hidden, mask):
+    return torch.stack([row[: real.sum()].mean(0) for row, real in zip(hidden, mask, strict=True)])
+
+
+@wrong("11.3", "The numbers of a state were averaged too")
+def one_number_a_text(hidden, mask):
+    return torch.stack([row[real].mean() for row, real in zip(hidden, mask, strict=True)])
+
+
+@wrong("11.3", "the square root")
+def divided_by_the_root(hidden, mask):
+    return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).sqrt()
 
 
 # --- 11.4 Macro-F1 -------------------------------------------------------------------------------
@@ -319,6 +424,58 @@ def squared(labels, p, n_bins):
     return float(sum(n * gap**2 for n, gap in gaps(labels, p, n_bins)) / len(labels))
 
 
+@wrong("11.5", "You rounded to the nearest border")
+def rounded(labels, p, n_bins):
+    bins = np.round(p.max(1) * n_bins).astype(int)
+    return weighted(gaps(labels, p, n_bins + 1, bins=bins))
+
+
+@wrong("11.5", "but one more")
+def one_bin_more(labels, p, n_bins):
+    return weighted(gaps(labels, p, n_bins + 1))
+
+
+@wrong("11.5", "begin at 1/K")
+def bins_from_chance(labels, p, n_bins):
+    least = 1 / p.shape[1]
+    return weighted(gaps(labels, p, n_bins, bins=bins_of((p.max(1) - least) / (1 - least), n_bins)))
+
+
+@wrong("11.5", "always 10")
+def always_ten_bins(labels, p, n_bins):
+    return weighted(gaps(labels, p, 10))
+
+
+@wrong("11.5", "The middle of the bin")
+def middle_of_the_bin(labels, p, n_bins):
+    bins = bins_of(p.max(1), n_bins)
+    return weighted(gaps(labels, p, n_bins, (bins + 0.5) / n_bins, bins))
+
+
+@wrong("11.5", "above one half")
+def right_if_above_one_half(labels, p, n_bins):
+    confidence, hit = p.max(1), p[np.arange(len(p)), labels] > 0.5
+    bins = bins_of(confidence, n_bins)
+    error = [abs((confidence - hit)[bins == b].sum()) for b in range(n_bins)]
+    return float(sum(error) / len(p))
+
+
+@wrong("11.5", "without their weights")
+def sum_of_the_gaps(labels, p, n_bins):
+    return float(sum(abs(gap) for _, gap in gaps(labels, p, n_bins)))
+
+
+@wrong("11.5", "a bin of its own; the last bin goes up")
+def certainty_alone(labels, p, n_bins):
+    bins = (p.max(1) * n_bins).astype(int)
+    return weighted(gaps(labels, p, n_bins + 1, bins=bins))
+
+
+@wrong("11.5", "went into the lower one")
+def border_below(labels, p, n_bins):
+    return weighted(gaps(labels, p, n_bins, bins=np.ceil(p.max(1) * n_bins).astype(int) - 1))
+
+
 # --- 11.6 Is it really better? -------------------------------------------------------------------
 
 
@@ -411,6 +568,43 @@ def mean_difference(a, b, draws):
     return float((a - b)[draws].mean())
 
 
+@wrong("11.6", "counts from 0 to 100")
+def shares_in_place_of_percents(a, b, draws):
+    a, b = pair(a, b)
+    return ends((a - b)[draws].mean(1), 0.025, 0.975)
+
+
+@wrong("11.6", "how many texts more are right")
+def sums_of_draws(a, b, draws):
+    a, b = pair(a, b)
+    return ends((a - b)[draws].sum(1))
+
+
+@wrong("11.6", "The low end comes first")
+def high_before_low(a, b, draws):
+    a, b = pair(a, b)
+    return ends((a - b)[draws].mean(1))[::-1]
+
+
+@wrong("11.6", "The sign was dropped")
+def without_the_sign(a, b, draws):
+    a, b = pair(a, b)
+    return ends(abs((a - b)[draws].mean(1)))
+
+
+@wrong("11.6", "1.96 standard deviations")
+def normal_formula(a, b, draws):
+    a, b = pair(a, b)
+    values = (a - b)[draws].mean(1)
+    return values.mean() - 1.96 * values.std(), values.mean() + 1.96 * values.std()
+
+
+@wrong("11.6", "Return both ends")
+def low_end_alone(a, b, draws):
+    a, b = pair(a, b)
+    return np.percentile((a - b)[draws].mean(1), 2.5)
+
+
 # --- 11.7 TF-IDF without a look at the test ------------------------------------------------------
 
 
@@ -484,6 +678,45 @@ def stumbles_over_new_words(train, test):
         for word in text:
             row[place[word]] += math.log(len(train) / df[word])
     return rows
+
+
+@wrong("11.7", "You added 1 to both numbers")
+def smoothed(train, test):
+    return table(train, test, train, train, lambda N, d: math.log((1 + N) / (1 + d)))
+
+
+@wrong("11.7", "scikit-learn's formula")
+def smoothed_and_raised(train, test):
+    return table(train, test, train, train, lambda N, d: math.log((1 + N) / (1 + d)) + 1)
+
+
+@wrong("11.7", "You added 1 to df")
+def one_more_text(train, test):
+    return table(train, test, train, train, lambda N, d: math.log(N / (1 + d)))
+
+
+@wrong("11.7", "to the base 10")
+def base_ten(train, test):
+    return table(train, test, train, train, lambda N, d: math.log10(N / d))
+
+
+@wrong("11.7", "divided by their lengths")
+def rows_of_length_one(train, test):
+    rows = table(train, test, train, train)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@wrong("11.7", "the number of texts; you took that of all words")
+def words_in_place_of_texts(train, test):
+    n_words = sum(map(len, train))
+    return table(train, test, train, train, lambda N, d: math.log(n_words / d))
+
+
+@wrong("11.7", "whether the text has them or not")
+def weights_alone(train, test):
+    words = sorted({word for text in train for word in text})
+    df = Counter(word for text in train for word in set(text))
+    return np.array([[math.log(len(train) / df[word]) for word in words] for _ in test])
 
 
 # --- 11.8 Freeze, then build the optimizer -------------------------------------------------------
@@ -566,3 +799,23 @@ def one_block_too_many(model, n):
 def model_alone(model, n):
     freeze(model, n)
     return model
+
+
+@wrong("11.8", "Of one part some weights are frozen")
+def biases_forgotten(model, n):
+    for block in model.blocks[: len(model.blocks) - n]:
+        block.weight.requires_grad_(False)
+    return model, optimizer_of(w for w in model.parameters() if w.requires_grad)
+
+
+@wrong("11.8", "Blocks are missing")
+def frozen_blocks_removed(model, n):
+    model.blocks = model.blocks[len(model.blocks) - n :]
+    return model, optimizer_of(model.parameters())
+
+
+@wrong("11.8", "the optimizer does not have them")
+def copies_of_the_weights(model, n):
+    freeze(model, n)
+    kept = [w for w in model.parameters() if w.requires_grad]
+    return model, optimizer_of(w.detach().clone().requires_grad_() for w in kept)

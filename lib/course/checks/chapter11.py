@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib.course.checks.engine import Probe, exercise
+from lib.course.checks.engine import Probe, as_array, exercise, show
 
 # --- 11.1 ----------------------------------------------------------------------------------------
 
@@ -43,18 +43,51 @@ REPORT_MISTAKES = {
         next(iter(s)),
         next(iter(s.values()))[1],
     ),
-    "Return two things: the name, and the score that you report.": lambda s: best(s, 0),
+    "You took the last setting: nothing was chosen.": lambda s: (
+        list(s)[-1],
+        list(s.values())[-1][1],
+    ),
+    "You chose by the test scores and report a validation score: the other way round. The "
+    "validation texts choose, the test texts are for the report.": lambda s: (
+        best(s, 1),
+        s[best(s, 1)][0],
+    ),
+    "You report the mean of both scores; the validation score is the best of several, and half of "
+    "its luck is in that mean.": lambda s: (best(s, 0), sum(s[best(s, 0)]) / 2),
+    "You took the largest name of the alphabet: `max(scores)` compares the keys. Give it a key.": (
+        lambda s: (max(s), s[max(s)][1])
+    ),
+    "Return the name first, then the score.": lambda s: (s[best(s, 0)][1], best(s, 0)),
+    "Report one number, the test score; you returned the pair.": lambda s: (
+        best(s, 0),
+        s[best(s, 0)],
+    ),
 }
 
 
 @exercise("11.1", "Choose, then report")
 def choose_then_report(probe: Probe) -> None:
     for scores in (
-        {"C = 1": (0.70, 0.73), "C = 10": (0.75, 0.72)},
+        {
+            "C = 3": (0.70, 0.71),
+            "C = 10": (0.75, 0.72),
+            "C = 1": (0.60, 0.64),
+            "C = 30": (0.71, 0.74),
+            "C = 5": (0.66, 0.68),
+            "C = 0.1": (0.63, 0.66),
+        },
         {"a": (0.80, 0.60), "b": (0.70, 0.74), "c": (0.60, 0.75)},
         {"a": (0.62, 0.60), "b": (0.71, 0.66), "c": (0.69, 0.74), "d": (0.50, 0.70)},
     ):
-        probe.compare((scores,), (best(scores, 0), scores[best(scores, 0)][1]), REPORT_MISTAKES)
+        got = probe.call(scores)
+        example = probe.describe(scores)
+        probe.require(
+            got is None or (isinstance(got, (tuple, list)) and len(got) == 2),
+            "Return two things: the name, and the score that you report.",
+            f"{example}\nreturned  {show(got)}",
+        )
+        mistakes = {text: (lambda w=w, s=scores: w(s)) for text, w in REPORT_MISTAKES.items()}
+        probe.expect(got, (best(scores, 0), scores[best(scores, 0)][1]), mistakes, example)
     probe.holds("the validation texts choose, and the test texts have the last word")
 
 
@@ -62,13 +95,17 @@ def choose_then_report(probe: Probe) -> None:
 
 RIGHT = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]]).bool()
 LEFT = RIGHT.flip(1)
+MIXED = torch.stack([RIGHT[1], LEFT[2], RIGHT[0]])
 
 
 def states(mask: torch.Tensor, C: int = 2) -> torch.Tensor:
-    """Small numbers where the mask is True, and large ones for padding: (B, T, C)."""
+    """Small numbers where the mask is True, also 0, and large ones for padding: (B, T, C).
+
+    In no order, so that the last of a text is neither its largest nor its smallest.
+    """
     B, T = mask.shape
-    numbers = torch.arange(1, B * T * C + 1, dtype=torch.float32).view(B, T, C)
-    return torch.where(mask[..., None], numbers, 100 * numbers)
+    numbers = (torch.arange(B * T * C) * 7 % 11).float().view(B, T, C)
+    return torch.where(mask[..., None], numbers, 100 * numbers + 500)
 
 
 def at(hidden, places):
@@ -103,7 +140,27 @@ LAST_MISTAKES = {
     "You returned the last two dimensions of one text too many: one state a text, (B, C).": (
         lambda h, m: last_real(h, m)[:, None]
     ),
+    "You took the largest numbers of the real ids; the last id's state is asked for.": (
+        lambda h, m: h.masked_fill(~m[..., None], -math.inf).amax(1)
+    ),
+    "`hidden[:, places]` takes every place for every text. Index with two tensors, one for the "
+    "rows and one for the places.": lambda h, m: h[:, (torch.arange(m.shape[1]) * m).argmax(1)],
+    "These are the states of all real ids; one state a text is asked for, (B, C).": (
+        lambda h, m: h[m]
+    ),
+    "That is the place before the last real id.": lambda h, m: at(
+        h, (torch.arange(m.shape[1]) * m).argmax(1) - 1
+    ),
+    "One place was used for all texts, the last of the longest; each text ends at its own.": (
+        lambda h, m: h[:, m.sum(1).max() - 1]
+    ),
 }
+
+
+SIDE = (
+    "You looked at the batch as a whole, or at one of its texts, to tell on which side the padding "
+    "stands; each text has its own mask."
+)
 
 
 @exercise("11.2", "The last real id")
@@ -120,6 +177,13 @@ def last_real_id(probe: Probe) -> None:
     h = states(LEFT)
     probe.compare((h, LEFT), last_real(h, LEFT), LAST_MISTAKES, on_crash=crash)
     probe.holds("with padding on the left, as generation has it")
+    h = states(MIXED)
+    got = probe.call(h, MIXED, on_crash=crash)
+    sides = (h[:, -1], at(h, MIXED.sum(1) - 1))
+    one_side = any(np.array_equal(as_array(got), side) for side in sides)
+    probe.require(not one_side, SIDE, probe.last)
+    probe.compare((h, MIXED), last_real(h, MIXED), LAST_MISTAKES, on_crash=crash)
+    probe.holds("with padding on the right of one text, on the left of another")
     probe.compare((states(full), full), states(full)[:, -1], LAST_MISTAKES, on_crash=crash)
     probe.holds("without padding")
 
@@ -158,19 +222,34 @@ MEAN_MISTAKES = {
     "The mask was used the wrong way round: you averaged the padding.": lambda h, m: (
         total(h, ~m) / (~m).sum(1, keepdim=True)
     ),
+    "You took the last real id; that was the exercise before.": last_real,
+    "You counted the numbers that are not 0; a state may have a 0 in it, too. Count the mask.": (
+        lambda h, m: total(h, m) / (total(h, m) * 0 + (h * m[..., None] != 0).sum(1))
+    ),
+    "That is the middle of the first and the last real id; all of them belong in the mean.": (
+        lambda h, m: torch.stack([(a[b][0] + a[b][-1]) / 2 for a, b in zip(h, m, strict=True)])
+    ),
+    "The number of real ids tells which they are only if the padding stands on the right.": (
+        lambda h, m: torch.stack([a[: b.sum()].mean(0) for a, b in zip(h, m, strict=True)])
+    ),
+    "The numbers of a state were averaged too: it has C numbers, and each keeps its own mean.": (
+        lambda h, m: torch.stack([a[b].mean() for a, b in zip(h, m, strict=True)])
+    ),
+    "You divided by the square root of the number of real ids.": lambda h, m: (
+        total(h, m) / m.sum(1, keepdim=True).sqrt()
+    ),
 }
 
 
 @exercise("11.3", "The mean of the real ids")
 def mean_of_the_real(probe: Probe) -> None:
-    for mask in (RIGHT[1:], RIGHT, LEFT):
+    for mask in (RIGHT[1:], RIGHT, LEFT, MIXED):
         h = states(mask)
-        got = probe.compare((h, mask), mean_of(h, mask), MEAN_MISTAKES, 1e-5)
+        probe.compare((h, mask), mean_of(h, mask), MEAN_MISTAKES, 1e-5)
     probe.holds("the mean of each text's real ids, padding on either side")
     h = states(LEFT)
-    h[~LEFT] = 7.0
-    got = probe.call(h, LEFT)
-    probe.expect(got, mean_of(h, LEFT), {}, probe.describe(h, LEFT), 1e-5)
+    h[~LEFT] = -7.0
+    probe.compare((h, LEFT), mean_of(h, LEFT), MEAN_MISTAKES, 1e-5)
     probe.holds("whatever stands in the padding")
 
 
@@ -289,18 +368,20 @@ def ece_with(
     average=lambda n, gaps: (n * gaps).sum() / n.sum(),
     closed=True,
     bins_of=None,
+    hit_of=lambda labels, p: p.argmax(1) == labels,
+    more=0,
 ):
     """The expected calibration error, with the usual mistakes as options."""
 
     def run(labels, p, n_bins):
         labels = np.asarray(labels)
-        c, hit = confidence(labels, p), p.argmax(1) == labels
+        c, hit = confidence(labels, p), hit_of(labels, p)
         bins = (c * n_bins).astype(int)
         if closed:
             bins = bins.clip(max=n_bins - 1)
         if bins_of is not None:
             bins = bins_of(p, n_bins)
-        used = [bins == b for b in range(n_bins) if (bins == b).any()]
+        used = [bins == b for b in range(n_bins + more) if (bins == b).any()]
         n = np.array([b.sum() for b in used])
         gaps = np.array([gap(c[b].mean() - hit[b].mean()) for b in used])
         return float(average(n, gaps))
@@ -333,10 +414,56 @@ ECE_MISTAKES = {
     "largest.": ece_with(confidence=lambda y, p: p[:, 1]),
     "Every text made a bin of its own: then a correct guess at 0.7 counts as an error of 0.3. Only "
     "the accuracy of several texts can be compared with a confidence.": ece_with(
-        bins_of=lambda p, k: np.arange(len(p))
+        bins_of=lambda p, k: np.arange(len(p)), more=1000
     ),
     "That is the accuracy.": lambda y, p, k: float((p.argmax(1) == np.asarray(y)).mean()),
     "That is the mean confidence.": lambda y, p, k: float(p.max(1).mean()),
+    "You rounded to the nearest border, which makes one bin more, and the first and the last half "
+    "as wide. Cut off the decimals of confidence · n_bins.": ece_with(
+        bins_of=lambda p, k: np.round(p.max(1) * k).astype(int), more=1
+    ),
+    "These are not `n_bins` bins from 0 to 1, but one more.": ece_with(
+        bins_of=lambda p, k: (p.max(1) * (k + 1)).astype(int).clip(max=k), more=1
+    ),
+    "The bins begin at 1/K, the smallest confidence that there can be; here they reach from 0 to "
+    "1.": ece_with(
+        bins_of=lambda p, k: (
+            ((p.max(1) - 1 / p.shape[1]) / (1 - 1 / p.shape[1]) * k).astype(int).clip(0, k - 1)
+        )
+    ),
+    "The number of bins is always 10 in your function; take `n_bins`.": lambda y, p, k: ece_with()(
+        y, p, 10
+    ),
+    "The bins hold equally many texts; here they are equally wide.": lambda y, p, k: float(
+        sum(
+            abs(part.sum())
+            for part in np.array_split(
+                (p.max(1) - (p.argmax(1) == np.asarray(y)))[np.argsort(p.max(1), kind="stable")], k
+            )
+        )
+        / len(p)
+    ),
+    "The middle of the bin stood for its confidence; take the mean confidence of its texts.": (
+        lambda y, p, k: ece_with(
+            confidence=lambda y, p: ((p.max(1) * k).astype(int).clip(max=k - 1) + 0.5) / k,
+            bins_of=lambda p, k: (p.max(1) * k).astype(int).clip(max=k - 1),
+        )(y, p, k)
+    ),
+    "A guess was called right when the true class has a probability above one half; with three "
+    "classes it may be the largest below that.": ece_with(
+        hit_of=lambda y, p: p[np.arange(len(p)), y] > 0.5
+    ),
+    "The guess is the class of the largest probability, for any number of classes; you asked "
+    "whether class 1 has more than one half.": ece_with(
+        hit_of=lambda y, p: (p[:, 1] > 0.5).astype(int) == y
+    ),
+    "The sum runs over the bins without their weights n_b / N.": ece_with(
+        average=lambda n, gaps: gaps.sum()
+    ),
+}
+BORDER_MISTAKES = {
+    "A confidence on the border of two bins went into the lower one; a bin holds its lower "
+    "border.": ece_with(bins_of=lambda p, k: (np.ceil(p.max(1) * k) - 1).astype(int)),
 }
 CERTAIN_MISTAKES = {
     "A confidence of exactly 1 has fallen out of the last bin: it goes up to and with 1.": (
@@ -346,6 +473,9 @@ CERTAIN_MISTAKES = {
     ),
     "A confidence of exactly 1 has fallen out of the last bin, which goes up to and with 1; it was "
     "left out of the count, too.": ece_with(closed=False),
+    "A confidence of exactly 1 got a bin of its own; the last bin goes up to and with 1.": ece_with(
+        closed=False, more=1
+    ),
 }
 
 
@@ -355,6 +485,17 @@ def sure_of(*pairs):
     for i, (k, value) in enumerate(pairs):
         p[i, k], p[i, 1 - k] = value, 1 - value
     return p
+
+
+def some_texts(n, seed):
+    """Labels and probabilities of n texts and three classes; no confidence near a border."""
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet([0.9] * 3, 400).round(2)
+    p[:, 0] = (1 - p[:, 1] - p[:, 2]).round(2)
+    first, second = np.sort(p, axis=1)[:, :-3:-1].T
+    inside = (first * 4 % 1 > 0.01) & (first * 10 % 1 > 0.01) & (first * 5 % 1 > 0.01)
+    p = p[inside & (first - second > 0.01) & (first < 0.99)][:n]
+    return rng.integers(0, 3, n).tolist(), p
 
 
 @exercise("11.5", "Calibration")
@@ -367,15 +508,16 @@ def calibration(probe: Probe) -> None:
 
     compare([0, 0, 0, 1], sure_of((0, 0.75), (0, 0.75), (0, 0.75), (0, 0.75)), 10)
     probe.holds("three of four right at a confidence of 0.75: no error")
-    p = sure_of((0, 0.95), (0, 0.93), (1, 0.62), (0, 0.64), (1, 0.66), (1, 0.72), (0, 0.97))
-    compare([0, 1, 1, 0, 1, 1, 1], p, 5)
-    compare([0, 1, 1, 0, 1, 1, 1], p, 10)
-    three = np.array([[0.52, 0.3, 0.18], [0.1, 0.83, 0.07], [0.25, 0.33, 0.42], [0.05, 0.85, 0.1]])
-    compare([0, 1, 1, 0], three, 10)
+    for n_bins in (4, 10):
+        compare(*some_texts(12, 113), n_bins)
+    compare(*some_texts(40, 113), 5)
     probe.holds("the mean gap between confidence and accuracy, weighted by the texts of each bin")
-    certain = sure_of((0, 1.0), (0, 1.0), (1, 0.83), (0, 1.0))
-    compare([0, 1, 1, 0], certain, 10, CERTAIN_MISTAKES)
+    certain = sure_of((0, 1.0), (0, 1.0), (1, 0.83), (0, 1.0), (1, 0.92))
+    compare([0, 1, 1, 0, 1], certain, 10, CERTAIN_MISTAKES)
     probe.holds("a confidence of exactly 1")
+    border = sure_of((0, 0.75), (1, 0.625), (0, 0.875), (1, 0.75))
+    compare([1, 1, 0, 0], border, 4, BORDER_MISTAKES)
+    probe.holds("a confidence on the border of two bins")
 
 
 # --- 11.6 ----------------------------------------------------------------------------------------
@@ -441,8 +583,25 @@ DRAW_MISTAKES = {
         float((means(a, d) - means(b, d)).mean() - 2 * (means(a, d) - means(b, d)).std()),
         float((means(a, d) - means(b, d)).mean() + 2 * (means(a, d) - means(b, d)).std()),
     ),
-    "Return both ends of the interval, low and high.": lambda a, b, d: float(
-        (means(a, d) - means(b, d)).mean()
+    "You took 1.96 standard deviations on each side; that is near, but the percentiles are asked "
+    "for.": lambda a, b, d: (
+        float((means(a, d) - means(b, d)).mean() - 1.96 * (means(a, d) - means(b, d)).std()),
+        float((means(a, d) - means(b, d)).mean() + 1.96 * (means(a, d) - means(b, d)).std()),
+    ),
+    "`np.percentile` counts from 0 to 100: 0.025 is a fortieth of one percent. Take 2.5 and 97.5, "
+    "or `np.quantile`.": of_differences(0.025, 0.975),
+    "That is how many texts more are right; divide by their number, for accuracies.": (
+        lambda a, b, d: ends((means(a, d) - means(b, d)) * len(a))
+    ),
+    "In percent it would be a hundred times as much; here accuracies lie between 0 and 1.": (
+        lambda a, b, d: ends((means(a, d) - means(b, d)) * 100)
+    ),
+    "The low end comes first.": lambda a, b, d: of_differences()(a, b, d)[::-1],
+    "The sign was dropped; a difference below 0 says that the first method is worse.": (
+        lambda a, b, d: ends(abs(means(a, d) - means(b, d)))
+    ),
+    "That is how often they differ, whoever is right.": lambda a, b, d: ends(
+        (np.asarray(a)[d] != np.asarray(b)[d]).mean(1)
     ),
 }
 
@@ -454,6 +613,12 @@ def is_it_better(probe: Probe) -> None:
     b = [1, 0, 0, 1, 0, 1, 1, 0, 1, 0]
     draws = rng.integers(0, 10, (50, 10))
     expected = of_differences()
+    got = probe.call(a, b, draws)
+    probe.require(
+        got is None or (np.ndim(got) == 1 and len(got) == 2),
+        "Return both ends of the interval, low and high.",
+        f"{probe.describe(a, b, draws)}\nreturned  {show(got)}",
+    )
     probe.compare((a, b, draws), expected(a, b, draws), DRAW_MISTAKES)
     probe.holds("the percentiles of the difference, each draw the same for both methods")
     low = probe.call(a, a, draws)
@@ -511,6 +676,10 @@ def by_appearance(train, test):
     return rows[:, [sorted(words).index(word) for word in words]]
 
 
+def scaled(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 IDF_MISTAKES = {
     "The columns are in the order in which the words were met; the alphabetical order is asked "
     "for.": by_appearance,
@@ -545,6 +714,32 @@ IDF_MISTAKES = {
     "You took logarithms to the base 2; ln is asked for.": weigh_with(
         idf=lambda N, d, word: math.log2(N / d)
     ),
+    "You took logarithms to the base 10; ln is asked for.": weigh_with(
+        idf=lambda N, d, word: math.log10(N / d)
+    ),
+    "You added 1 to both numbers, as scikit-learn does against 0; here every word of the "
+    "vocabulary stands in a training text, and ln(N / df) is asked for.": weigh_with(
+        idf=lambda N, d, word: math.log((1 + N) / (1 + d))
+    ),
+    "That is scikit-learn's formula, ln((1 + N) / (1 + df)) + 1; ln(N / df) is asked for.": (
+        weigh_with(idf=lambda N, d, word: math.log((1 + N) / (1 + d)) + 1)
+    ),
+    "You added 1 to df; every word of the vocabulary stands in a training text, so that it is not "
+    "0.": weigh_with(idf=lambda N, d, word: math.log(N / (1 + d))),
+    "The rows were divided by their lengths; leave them as they are.": lambda train, test: scaled(
+        weigh_with()(train, test)
+    ),
+    "You took the logarithm of the counts, too.": weigh_with(
+        tf=lambda c, text: 1 + math.log(c) if c else 0
+    ),
+    "N is the number of texts; you took that of all words.": lambda train, test: weigh_with(
+        idf=lambda N, d, word: math.log(sum(map(len, train)) / d)
+    )(train, test),
+    "N is the number of training texts; you took that of the test texts.": lambda train, test: (
+        weigh_with(idf=lambda N, d, word: math.log(len(test) / d))(train, test)
+    ),
+    "The counts are missing: these are the weights of all words, whether the text has them or "
+    "not.": weigh_with(tf=lambda c, text: 1),
 }
 
 
@@ -555,7 +750,11 @@ def tf_idf(probe: Probe) -> None:
         "column, and is left out."
     )
     train = [["win", "a", "car"], ["a", "cat"], ["win", "win", "a", "cat"]]
-    for test in ([["win", "cat", "zebra"]], [["win", "win", "a"], ["cat", "zebra", "cat"]]):
+    for test in (
+        [["win", "car", "zebra"], ["win"]],
+        [["win", "win", "a"], ["cat", "zebra", "cat"]],
+        [["car", "win", "win", "win"]],
+    ):
         probe.compare((train, test), weigh_with()(train, test), IDF_MISTAKES, on_crash=crash)
     probe.holds("vocabulary and weights from the training texts alone")
     alone = weigh_with()(train, [["car", "car"]])
@@ -583,10 +782,15 @@ class Small(nn.Module):
         return self.head(x)
 
 
+def parts_of(model) -> dict[str, nn.Module]:
+    """The blocks and the head by their names."""
+    return {f"block {i}": block for i, block in enumerate(model.blocks)} | {"head": model.head}
+
+
 def trained_parts(model) -> list[str]:
     """The parts all of whose weights ask for gradients."""
-    parts = {f"block {i}": block for i, block in enumerate(model.blocks)} | {"head": model.head}
-    return [name for name, part in parts.items() if all(w.requires_grad for w in part.parameters())]
+    parts = parts_of(model).items()
+    return [name for name, part in parts if all(w.requires_grad for w in part.parameters())]
 
 
 def check_freezing(probe: Probe, n_layer: int, n: int) -> None:
@@ -600,6 +804,22 @@ def check_freezing(probe: Probe, n_layer: int, n: int) -> None:
         example,
     )
     model, optimizer = got
+    probe.require(
+        len(getattr(model, "blocks", ())) == n_layer,
+        "Blocks are missing: a frozen block is still run, so it has to stay in the model.",
+        example,
+    )
+    torn = [
+        name
+        for name, part in parts_of(model).items()
+        if len({w.requires_grad for w in part.parameters()}) > 1
+    ]
+    probe.require(
+        not torn,
+        "Of one part some weights are frozen and others not; a block has a weight and a bias, and "
+        "both are frozen or trained.",
+        f"{example}\ntorn      {', '.join(torn)}",
+    )
     expected = [f"block {i}" for i in range(n_layer - n, n_layer)] + ["head"]
     trained = trained_parts(model)
     shown = (
