@@ -179,10 +179,13 @@ def rate_table(found: dict, contestants: Iterable[str], key: str, unit: str, our
     return [*lines, "", about(found), ""]
 
 
-def versions() -> dict:
+PEERS = ("torch", "transformers", "llms-from-scratch")
+
+
+def versions(packages: Iterable[str] = PEERS) -> dict:
     """What the numbers depend on besides the machine's speed."""
-    packages = {name: version(name) for name in ("torch", "transformers", "llms-from-scratch")}
-    return {"python": platform.python_version(), "cores": os.cpu_count(), **packages}
+    found = {name: version(name) for name in packages}
+    return {"python": platform.python_version(), "cores": os.cpu_count(), **found}
 
 
 def about(found: dict) -> str:

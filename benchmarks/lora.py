@@ -19,7 +19,6 @@ import resource
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 
 import torch
 from torch import nn
@@ -170,7 +169,7 @@ def main() -> None:
     results = common.read_results("lora")
     for name in options.settings:
         print(name, flush=True)
-        versions = common.versions() | {"peft": version("peft")}
+        versions = common.versions(("torch", "transformers", "peft"))
         results[name] = compared(name, SIZES[name].rounds) | {"versions": versions}
         common.write_results("lora", results, report(results))
 
