@@ -555,11 +555,15 @@ def disagreements_alone(a, b, draws):
     return ends(values)
 
 
-@wrong("11.6", "two standard deviations")
-def normal_interval(a, b, draws):
+def around_the_mean(a, b, draws, width):
     a, b = pair(a, b)
     values = (a - b)[draws].mean(1)
-    return values.mean() - 2 * values.std(), values.mean() + 2 * values.std()
+    return values.mean() - width * values.std(), values.mean() + width * values.std()
+
+
+@wrong("11.6", "two standard deviations")
+def normal_interval(a, b, draws):
+    return around_the_mean(a, b, draws, 2)
 
 
 @wrong("11.6", "Return both ends")
@@ -594,9 +598,7 @@ def without_the_sign(a, b, draws):
 
 @wrong("11.6", "1.96 standard deviations")
 def normal_formula(a, b, draws):
-    a, b = pair(a, b)
-    values = (a - b)[draws].mean(1)
-    return values.mean() - 1.96 * values.std(), values.mean() + 1.96 * values.std()
+    return around_the_mean(a, b, draws, 1.96)
 
 
 @wrong("11.6", "Return both ends")

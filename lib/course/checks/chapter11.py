@@ -531,6 +531,17 @@ def ends(values, low=2.5, high=97.5):
     return tuple(np.percentile(values, [low, high]).tolist())
 
 
+def normal_interval(width):
+    """The mean difference of the draws, plus and minus some standard deviations."""
+
+    def interval(a, b, d):
+        values = means(a, d) - means(b, d)
+        half = width * values.std()
+        return float(values.mean() - half), float(values.mean() + half)
+
+    return interval
+
+
 def of_differences(low=2.5, high=97.5):
     return lambda a, b, draws: ends(means(a, draws) - means(b, draws), low, high)
 
@@ -579,15 +590,9 @@ DRAW_MISTAKES = {
         )
     ),
     "You took two standard deviations on each side; that is near, but the percentiles are asked "
-    "for.": lambda a, b, d: (
-        float((means(a, d) - means(b, d)).mean() - 2 * (means(a, d) - means(b, d)).std()),
-        float((means(a, d) - means(b, d)).mean() + 2 * (means(a, d) - means(b, d)).std()),
-    ),
+    "for.": normal_interval(2),
     "You took 1.96 standard deviations on each side; that is near, but the percentiles are asked "
-    "for.": lambda a, b, d: (
-        float((means(a, d) - means(b, d)).mean() - 1.96 * (means(a, d) - means(b, d)).std()),
-        float((means(a, d) - means(b, d)).mean() + 1.96 * (means(a, d) - means(b, d)).std()),
-    ),
+    "for.": normal_interval(1.96),
     "`np.percentile` counts from 0 to 100: 0.025 is a fortieth of one percent. Take 2.5 and 97.5, "
     "or `np.quantile`.": of_differences(0.025, 0.975),
     "That is how many texts more are right; divide by their number, for accuracies.": (
