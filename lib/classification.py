@@ -18,6 +18,7 @@ from lib.data import comparable_units, ngram_hashes
 from lib.llama import Llama
 from lib.model import GPT, kind_of
 from lib.optim import AdamW, clip_gradients, parameter_groups, warmup_cosine
+from lib.training import evaluating
 
 # --- Data ----------------------------------------------------------------------------------------
 
@@ -215,20 +216,18 @@ def part_of_model(model: Llama, first: int, stop: int, embedding, norm) -> Llama
     return part.train(model.training)
 
 
-@torch.no_grad()
 def states_of(model, rows: Sequence[Sequence[int]], batch_size: int = 16) -> list[torch.Tensor]:
     """`hidden_states` of each row: a list of tensors (length of the row, C), without padding.
 
     Without dropout. Raises ValueError if there are no rows.
     """
-    was_training, found = model.training, [torch.empty(0)] * len(rows)
-    model.eval()
-    for batch in batches_by_length(rows, batch_size):
-        ids, mask = pad_right([rows[i] for i in batch])
-        hidden = model.hidden_states(ids, None if mask.all() else mask)  # (B, T, C)
-        for i, states in zip(batch, hidden, strict=True):
-            found[i] = states[: len(rows[i])].clone()
-    model.train(was_training)
+    found = [torch.empty(0)] * len(rows)
+    with evaluating(model):
+        for batch in batches_by_length(rows, batch_size):
+            ids, mask = pad_right([rows[i] for i in batch])
+            hidden = model.hidden_states(ids, None if mask.all() else mask)  # (B, T, C)
+            for i, states in zip(batch, hidden, strict=True):
+                found[i] = states[: len(rows[i])].clone()
     return found
 
 
@@ -312,18 +311,16 @@ def fit(
         yield total / len(rows)
 
 
-@torch.no_grad()
 def predict(
     classifier: Classifier, rows: Sequence[Sequence[int]], batch_size: int = 16
 ) -> np.ndarray:
     """The probabilities of the classes, (number of rows, K), without dropout."""
-    was_training, found = classifier.training, {}
-    classifier.eval()
-    for batch in batches_by_length(rows, batch_size):
-        ids, mask = pad_right([rows[i] for i in batch])
-        p = classifier(ids, None if mask.all() else mask).softmax(-1)  # (B, K)
-        found.update(zip(batch, p.double().numpy(), strict=True))
-    classifier.train(was_training)
+    found = {}
+    with evaluating(classifier):
+        for batch in batches_by_length(rows, batch_size):
+            ids, mask = pad_right([rows[i] for i in batch])
+            p = classifier(ids, None if mask.all() else mask).softmax(-1)  # (B, K)
+            found.update(zip(batch, p.double().numpy(), strict=True))
     return np.stack([found[i] for i in range(len(rows))])
 
 

@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,18 @@ def next_token_loss(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch
     return F.cross_entropy(logits.flatten(0, 1), y.to(device).flatten(), ignore_index=PADDING)
 
 
-@torch.no_grad()
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout and without gradients; the model's mode is restored, also after an error."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
 def evaluate(model: nn.Module, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
     """The mean loss over every target of some batches (x, y), in nats, without dropout.
 
@@ -52,13 +64,10 @@ def evaluate(model: nn.Module, batches: Sequence[tuple[torch.Tensor, torch.Tenso
     counts = [count_targets(y) for _, y in batches]
     if not sum(counts):
         raise ValueError("there is nothing to evaluate on; pass a list of batches with targets")
-    was_training, total = model.training, 0.0
-    model.eval()
-    try:
+    total = 0.0
+    with evaluating(model):
         for (x, y), n in zip(batches, counts, strict=True):
             total += n * next_token_loss(model, x, y).item() if n else 0.0
-    finally:
-        model.train(was_training)
     return total / sum(counts)
 
 
