@@ -1,6 +1,7 @@
 """The conversations of the story world: right answers comply, wrong ones do not, nothing leaks."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,13 @@ from lib.course.conversations import (
     puzzle_task,
     question_tasks,
     story_task,
+    transcript,
 )
-from lib.course.storyworld import World
+from lib.course.storyworld import World, parse_instruction, parse_puzzle
 from lib.course.storyworld.lexicon import LANGUAGES
+from lib.tokenizer import load_tokenizer
 
+TOKENIZER = Path(__file__).resolve().parent.parent / "assets" / "tokenizers" / "tale.json"
 BOTH = pytest.mark.parametrize("language", LANGUAGES)
 
 
@@ -39,10 +43,34 @@ def test_the_answer_of_another_task_does_not(language):
 @BOTH
 def test_conversations_take_turns_and_end_with_the_assistant(language):
     found = list(conversations(5, language))
-    assert len(found) == 15
+    assert len(found) == 10
     for messages in found:
         roles = [message["role"] for message in messages]
         assert roles == ["user", "assistant"] * (len(roles) // 2)
+
+
+@BOTH
+def test_every_second_conversation_is_an_instruction_the_others_a_text_or_puzzles_in_turn(language):
+    texts = [messages[0]["content"] for messages in conversations(8, language)]
+    for text in texts[::2]:
+        parse_instruction(text, language)
+    for text in texts[3::4]:
+        parse_puzzle(text, language)
+    assert all("\n" in text for text in texts[1::4])  # a story and a question
+
+
+@BOTH
+def test_a_transcript_is_the_conversation_in_lines(language):
+    tokenizer = load_tokenizer(TOKENIZER)
+    for messages in conversations(6, language):
+        pieces = transcript(messages, language)
+        assert [text[:-1] for text, answer in pieces if answer] == [
+            message["content"] for message in messages if message["role"] == "assistant"
+        ]
+        whole = "".join(text for text, _ in pieces)
+        assert all(message["content"] + "\n" in whole for message in messages)
+        cut = [i for text, _ in pieces for i in tokenizer.encode(text)]
+        assert cut == tokenizer.encode(whole)
 
 
 def test_conversations_are_as_long_as_they_may_be():

@@ -1,5 +1,6 @@
 """What is derived from one story: questions, labels, instructions, puzzles and preferences."""
 
+import itertools
 import random
 import re
 from collections import Counter
@@ -400,6 +401,15 @@ def test_a_wrong_step_is_found_though_the_answer_is_right(language):
         assert wrong != one.solution
         verdict = verify_solution(one, wrong)
         assert verdict.answered and verdict.problems, wrong
+
+
+@BOTH
+def test_the_order_of_people_follows_from_pairs(language):
+    for one in (p for p in made(language) if p.kind in ("row", "line")):
+        *pairs, row = one.work
+        assert sorted(pairs) == sorted(itertools.pairwise(row))
+        clues = [set(values.values()) for rule, values in one.sentences[1:-1]]
+        assert [set(pair) for pair in pairs] == clues  # in the order in which they are told
 
 
 def test_a_number_from_nowhere_is_found():

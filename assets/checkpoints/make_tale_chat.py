@@ -1,17 +1,22 @@
-"""Fine-tune tale-base to tale-chat, the course's own chat model, and write it beside this file.
+"""Train tale-base on to tale-mid and then tale-chat, the course's own chat model, beside this file.
 
     python assets/checkpoints/make_tale_chat.py             train, or go on where it was stopped
-    python assets/checkpoints/make_tale_chat.py --judge     only judge the model that is there
+    python assets/checkpoints/make_tale_chat.py --judge     only judge the models that are there
 
-Conversations of the story world's training split in both languages, mixed with plain stories; Muon
-for the matrices inside the blocks, AdamW for the rest. The folder `run-chat` beside it holds the
-log and the checkpoints; what later chapters load is `tale-chat`, and `tale-chat.json` among the
-tokenizers.
+First tasks of the story world as plain texts, for long: this is where what they need is learned.
+Then the same kinds of tasks as conversations, for a short time: this is where the form of a chat is
+learned. All are of the training split, in both languages, and mixed with plain stories; the loss
+looks at the answers and the plain stories. Muon for the matrices inside the blocks, AdamW for the
+rest. The folders `run-mid` and `run-chat` hold logs and checkpoints; what later chapters load is
+`tale-mid`, `tale-chat`, and `tale-chat.json` among the tokenizers.
 """
 
 import argparse
 import json
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,70 +29,152 @@ from lib.chat import (
     replies,
 )
 from lib.checkpoint import load_model, save_model
-from lib.course.conversations import complies, conversations, held_out_tasks
+from lib.course.conversations import Task, complies, conversations, held_out_tasks, transcript
 from lib.course.storyworld import World
 from lib.data import END
 from lib.finetuning import ExampleBatches, collate, extend_vocabulary, plain_example
+from lib.generation import Sampler, generate
 from lib.optim import AdamW, Muon, hidden_matrices, parameter_groups, warmup_stable_decay
-from lib.tokenizer import load_tokenizer, save_tokenizer
+from lib.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from lib.training import JsonLog, Lines, evaluate, train
 
 HERE = Path(__file__).resolve().parent
-RUN, BASE, CHAT = HERE / "run-chat", HERE / "tale-base", HERE / "tale-chat"
 TOKENIZERS = HERE.parent / "tokenizers"
-N_STEPS, N_STORIES, BATCH_SIZE, SEED = 12_000, 27_500, 16, 0
-ADAMW_RATE, MUON_RATE = 2e-3, 0.01
+BATCH_SIZE, AT_ONCE = 16, 25
 
 
-def optimizers_for(model, n_steps: int) -> tuple[list, list]:
+@dataclass(frozen=True)
+class Stage:
+    """What is trained on what, and for how long; so many stories that no example is read twice."""
+
+    name: str
+    start: str
+    n_steps: int
+    n_stories: int  # of each language
+    muon_rate: float
+    adamw_rate: float
+    seed: int
+
+
+MID = Stage("mid", "tale-base", 12_800, 53_600, muon_rate=0.01, adamw_rate=2e-3, seed=0)
+CHAT = Stage("chat", "tale-mid", 1_200, 5_400, muon_rate=0.005, adamw_rate=1e-3, seed=3)
+
+
+def optimizers_for(model, stage: Stage, n_steps: int) -> tuple[list, list]:
     """Muon for the hidden matrices and AdamW for the rest, each with its schedule."""
     hidden = hidden_matrices(model)
     rest = parameter_groups(model, 0.0, without=hidden)
-    optimizers = [Muon(hidden, lr=MUON_RATE), AdamW(rest, lr=ADAMW_RATE, betas=(0.9, 0.95))]
-    shape = {"n_steps": n_steps, "warmup": 50, "decay": 3 * n_steps // 4}
-    return optimizers, [
-        partial(warmup_stable_decay, peak=peak, **shape) for peak in (MUON_RATE, ADAMW_RATE)
-    ]
+    optimizers = [Muon(hidden, lr=stage.muon_rate), AdamW(rest, stage.adamw_rate, (0.9, 0.95))]
+    shape = {"n_steps": n_steps, "warmup": min(50, n_steps // 4), "decay": 3 * n_steps // 4}
+    peaks = (stage.muon_rate, stage.adamw_rate)
+    return optimizers, [partial(warmup_stable_decay, peak=peak, **shape) for peak in peaks]
 
 
-def training_examples(template: ChatTemplate, n_stories: int, context_length: int) -> list:
-    """Conversations about n_stories of each language, and half as many plain stories.
+def as_plain_text(messages, language: str, tokenizer: Tokenizer) -> Rendered:
+    """A conversation as plain text behind the end-of-text id; answers with their line end learned.
 
-    They are kept in the folder of the run, for when it goes on.
+    No token of Tale's joins a line end with what follows, so pieces are encoded one by one.
     """
-    path = RUN / f"examples-{n_stories}.json"
-    if path.exists():
-        return [Rendered(*pair) for pair in json.loads(path.read_text(encoding="utf-8"))]
+    ids, mask = [tokenizer.special_tokens[END]], [False]
+    for text, learned in transcript(messages, language):
+        piece = tokenizer.encode(text)
+        ids, mask = ids + piece, mask + [learned] * len(piece)
+    return Rendered(ids, mask)
+
+
+def tokenizers() -> dict[str, Tokenizer]:
+    """The tokenizer of each stage."""
+    plain = load_tokenizer(TOKENIZERS / "tale.json")
+    return {"mid": plain, "chat": add_special_tokens(plain, [TURN_START, TURN_END])}
+
+
+def examples_in(language: str, stage: Stage, n_stories: int, context_length: int) -> list[Rendered]:
+    """Tasks about n_stories, and an eighth as many plain stories as tasks."""
+    tokenizer = tokenizers()[stage.name]
+
+    def render(messages) -> Rendered:
+        if stage.name == "mid":
+            return as_plain_text(messages, language, tokenizer)
+        return ChatTemplate(tokenizer, begin=END).render(messages)
 
     def fits(messages) -> bool:
-        return len(template.render(messages).ids) <= context_length + 1
+        return len(render(messages).ids) <= context_length + 1
 
-    examples = []
-    for language in ("en", "zh"):
-        found = conversations(n_stories, language, SEED, fits)
-        examples += [template.render(messages) for messages in found]
-        (begin_id,) = template.special(template.begin)
-        for text in World().texts(n_stories // 2, language, SEED + 100):
-            examples.append(plain_example(template.tokenizer.encode(text), begin_id))
-    path.write_text(json.dumps(examples), encoding="utf-8")
-    return examples
+    found = [render(m) for m in conversations(n_stories, language, stage.seed, fits)]
+    for text in World().texts(n_stories // 4, language, stage.seed + 100):
+        found.append(plain_example(tokenizer.encode(text), tokenizer.special_tokens[END]))
+    return found
 
 
-def plain_loss(model, tokenizer) -> float:
+def training_examples(stage: Stage, n_stories: int, context_length: int) -> list[Rendered]:
+    """The examples of both languages, kept in the folder of the run for when it goes on."""
+    path = HERE / f"run-{stage.name}" / f"examples-{n_stories}.json"
+    if not path.exists():
+        make = partial(examples_in, stage=stage, n_stories=n_stories, context_length=context_length)
+        with ProcessPoolExecutor(2) as pool:
+            examples = [example for some in pool.map(make, ("en", "zh")) for example in some]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(examples), encoding="utf-8")
+    return [Rendered(*pair) for pair in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def fine_tune(stage: Stage, tokenizer: Tokenizer, n_steps: int, n_stories: int) -> None:
+    """Train one stage, or go on with it, and write its model."""
+    folder, start = HERE / f"run-{stage.name}", load_tokenizer(TOKENIZERS / "tale.json")
+    model = extend_vocabulary(load_model(HERE / stage.start, start), tokenizer.vocab_size)
+    context_length = model.config.context_length
+    examples = training_examples(stage, n_stories, context_length)
+    optimizers, schedules = optimizers_for(model, stage, n_steps)
+    records = train(
+        model,
+        ExampleBatches(examples, BATCH_SIZE, context_length, seed=stage.seed),
+        optimizers,
+        schedules,
+        n_steps,
+        folder=folder / "checkpoints",
+        save_every=250,
+        resume=True,
+        tokenizer=tokenizer,
+        reporters=[JsonLog(folder / "log.jsonl"), Lines(50)],
+    )
+    save_model(HERE / f"tale-{stage.name}", model, tokenizer)
+    print(stage.name, json.dumps(records[-1]))
+
+
+def plain_loss(model, tokenizer: Tokenizer) -> float:
     """The loss on 200 plain stories that training never held, in nats an id."""
     documents = World().documents(200, seed=1, split="iid")
     examples = [plain_example(tokenizer.encode(text), 0) for text in documents]
     return evaluate(model, [collate(examples[i : i + 25]) for i in range(0, 200, 25)])
 
 
-def judge(model, template: ChatTemplate, n: int) -> dict[str, dict[str, int]]:
-    """How many of n held-out tasks of each kind the model's likeliest answers comply with."""
+def plain_answers(model, tokenizer: Tokenizer, tasks: list[Task]) -> list[str]:
+    """What a model says behind each task as plain text, up to the line end."""
+    (line_end,) = tokenizer.encode("\n")
+    rows = [as_plain_text(task.messages, task.language, tokenizer).ids for task in tasks]
+    order, said = sorted(range(len(rows)), key=lambda i: len(rows[i])), [""] * len(rows)
+    for at in range(0, len(order), AT_ONCE):
+        some = order[at : at + AT_ONCE]
+        prompts = [rows[i] for i in some]
+        room = model.config.context_length - len(prompts[0])
+        for i, ids in zip(
+            some, generate(model, prompts, room, Sampler(temperature=0), line_end), strict=True
+        ):
+            said[i] = tokenizer.decode(ids).split("\n")[0]
+    return said
+
+
+def chat_answers(model, template: ChatTemplate, tasks: list[Task]) -> list[str]:
+    """What a model answers to each task as a conversation."""
+    return replies(model, template, [task.messages for task in tasks])
+
+
+def judge(answers: Callable, n: int) -> dict[str, dict[str, int]]:
+    """How many of n held-out tasks of each kind a model's likeliest answers comply with."""
     found = {}
     for language in ("en", "zh"):
-        tasks = held_out_tasks(n, language)
-        answers = replies(model, template, [task.messages for task in tasks])
-        right = Counter()
-        for task, answer in zip(tasks, answers, strict=True):
+        tasks, right = held_out_tasks(n, language), Counter()
+        for task, answer in zip(tasks, answers(tasks), strict=True):
             right[task.kind] += complies(task, answer)
         found[language] = dict(right)
     return found
@@ -95,38 +182,25 @@ def judge(model, template: ChatTemplate, n: int) -> dict[str, dict[str, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=N_STEPS)
-    parser.add_argument("--stories", type=int, default=N_STORIES, help="of each language")
-    parser.add_argument("--judge", action="store_true", help="only judge the model that is there")
+    parser.add_argument("--judge", action="store_true", help="only judge the models that are there")
     parser.add_argument("--n", type=int, default=50, help="tasks of each kind and language")
+    parser.add_argument("--small", type=int, default=1, help="so many times fewer steps, to try it")
     arguments = parser.parse_args()
-    plain = load_tokenizer(TOKENIZERS / "tale.json")
-    tokenizer = add_special_tokens(plain, [TURN_START, TURN_END])
-    template = ChatTemplate(tokenizer, begin=END)
+    plain, marked = tokenizers().values()
+    template = ChatTemplate(marked, begin=END)
     if not arguments.judge:
-        RUN.mkdir(exist_ok=True)
-        model = extend_vocabulary(load_model(BASE, plain), tokenizer.vocab_size)
-        context_length = model.config.context_length
-        examples = training_examples(template, arguments.stories, context_length)
-        optimizers, schedules = optimizers_for(model, arguments.steps)
-        records = train(
-            model,
-            ExampleBatches(examples, BATCH_SIZE, context_length, seed=SEED),
-            optimizers,
-            schedules,
-            arguments.steps,
-            folder=RUN / "checkpoints",
-            save_every=250,
-            resume=True,
-            tokenizer=tokenizer,
-            reporters=[JsonLog(RUN / "log.jsonl"), Lines(50)],
-        )
-        save_tokenizer(tokenizer, TOKENIZERS / "tale-chat.json")
-        save_model(CHAT, model, tokenizer)
-        print(json.dumps(records[-1]))
-    model = load_model(CHAT, tokenizer)
-    print("loss on plain stories:", round(plain_loss(model, tokenizer), 4))
-    print(f"of {arguments.n}:", json.dumps(judge(model, template, arguments.n)))
+        for stage, tokenizer in ((MID, plain), (CHAT, marked)):
+            sizes = (n // arguments.small for n in (stage.n_steps, stage.n_stories))
+            fine_tune(stage, tokenizer, *sizes)
+        save_tokenizer(marked, TOKENIZERS / "tale-chat.json")
+    for name, tokenizer in (("tale-mid", plain), ("tale-chat", marked)):
+        model = load_model(HERE / name, tokenizer)
+        print(name, "loss on plain stories:", round(plain_loss(model, tokenizer), 4))
+        ways = {"as plain text": partial(plain_answers, model, plain)}
+        if name == "tale-chat":
+            ways["as a chat"] = partial(chat_answers, model, template)
+        for way, answers in ways.items():
+            print(name, way, f"of {arguments.n}:", json.dumps(judge(answers, arguments.n)))
 
 
 if __name__ == "__main__":

@@ -24,10 +24,13 @@ from lib.course.storyworld import (
     verify_solution,
 )
 from lib.course.storyworld.instructions import Instruction
+from lib.course.storyworld.puzzles import KINDS as PUZZLE_KINDS
 from lib.course.storyworld.puzzles import Puzzle
 from lib.course.storyworld.questions import Question
 
 KINDS = ("story", "question", "mood", "puzzle")
+PUZZLES = (*PUZZLE_KINDS, "row", "line")  # of training
+LABELS = {"en": ("Task:\n", "Answer:\n"), "zh": ("任务：\n", "回答：\n")}  # in a plain text
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,23 @@ def exchange(text: str, answer: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
 
 
+def transcript(messages: list[dict[str, str]], language: str) -> list[tuple[str, bool]]:
+    """A conversation as a plain text without special tokens, in pieces, and which are answers.
+
+    Every piece ends with a line end; what a user says may have lines of its own.
+
+    >>> transcript(exchange("Was Tom a frog?", "Yes"), "en")
+    [('Task:\\nWas Tom a frog?\\nAnswer:\\n', False), ('Yes\\n', True)]
+    """
+    task, answer = LABELS[language]
+    pieces = []
+    for message in messages:
+        text = message["content"] + "\n"
+        asked = message["role"] == "user"
+        pieces.append((f"{task}{text}{answer}", False) if asked else (text, True))
+    return pieces
+
+
 def grow(messages: list, tasks: list[Task], fits: Callable[[list], bool]) -> list:
     """Add questions with their answers to a conversation, as long as it fits."""
     for task in tasks:
@@ -98,25 +118,30 @@ def grow(messages: list, tasks: list[Task], fits: Callable[[list], bool]) -> lis
 def conversations(
     n: int, language: str, seed: int = 0, fits: Callable[[list], bool] = lambda messages: True
 ) -> Iterator[list[dict[str, str]]]:
-    """Conversations for training, three for each of n stories of the training split.
+    """Conversations for training, two for each of n stories of the training split.
 
-    An instruction, the story, and questions about it; the story of the user, and questions about
-    it; a few puzzles. In a quarter of the second the first question is about the mood. fits:
+    An instruction, the story, and questions about it; and then, in turn, the story of the user and
+    questions about it, or a few puzzles. In a quarter of the former the first question is about the
+    mood; rows and lines of people, the hardest puzzles, are twice as frequent as other kinds. fits:
     whether a list of messages is short enough for the model; conversations are as long as it
     allows, and those that never fit are left out.
     """
     for i, story in enumerate(World().stories(n, seed, "train", (language,))):
         asked = question_tasks(story, language, i, told=False)
-        if i % 4 == 0:
+        if i % 8 == 0:
             asked.sort(key=lambda task: task.kind != "mood")
         wanted, (first, *more) = story_task(story, language, i), asked
-        riddle, *riddles = (puzzle_task(f"{seed}:{i}:{k}", language) for k in range(4))
-        told = f"{story.text[language]}\n{first.text}"
-        for messages, tasks in (
-            (exchange(wanted.text, wanted.answer), asked[::-1]),
-            (exchange(told, first.answer), more),
-            (exchange(riddle.text, riddle.answer), riddles),
-        ):
+        found = [(exchange(wanted.text, wanted.answer), asked[::-1])]
+        if i % 2 == 0:
+            told = f"{story.text[language]}\n{first.text}"
+            found.append((exchange(told, first.answer), more))
+        else:
+            kinds = random.Random(f"kinds {language} {seed} {i}").choices(PUZZLES, k=4)
+            riddle, *riddles = (
+                puzzle_task(f"{seed}:{i}:{k}", language, kind=kind) for k, kind in enumerate(kinds)
+            )
+            found.append((exchange(riddle.text, riddle.answer), riddles))
+        for messages, tasks in found:
             if fits(messages):
                 yield grow(messages, tasks, fits)
 

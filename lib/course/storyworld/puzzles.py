@@ -52,7 +52,8 @@ class Puzzle:
     """A puzzle and its solution.
 
     sentences: (rule of the wordings, values). answer: a number as text, a name or a place.
-    work: the reasoning: equations (a, sign, b, result), rows of names, or states of the thing.
+    work: the reasoning: equations (rule, a, sign, b, result), or each clue as a pair of names in
+    order and then the whole row, or states of the thing.
     """
 
     kind: str
@@ -259,16 +260,14 @@ def solve_arithmetic(sentences: list) -> tuple[str, list[tuple]]:
 
 
 def solve_order(sentences: list) -> tuple[str, list[tuple]]:
-    """Who answers the question, and the row as it grows clue by clue."""
+    """Who answers the question; and each clue as a pair in order, then the whole row."""
     (kind, _), *clues, (question, asked) = sentences
     pairs = [(v["B"], v["A"]) if rule in BACKWARDS else (v["A"], v["B"]) for rule, v in clues]
-    row, work = list(pairs.pop(0)), []
-    work.append(tuple(row))
-    while pairs:
-        pair = next(p for p in pairs if p[0] == row[-1] or p[1] == row[0])
-        pairs.remove(pair)
-        row = [*row, pair[1]] if pair[0] == row[-1] else [pair[0], *row]
-        work.append(tuple(row))
+    after = dict(pairs)
+    row = list(set(after) - set(after.values()))  # the first one stands behind nobody
+    while row[-1] in after:
+        row.append(after[row[-1]])
+    work = [*pairs, tuple(row)]
     if question == "ask_between":
         return row[(row.index(asked["A"]) + row.index(asked["B"])) // 2], work
     return row[PLACES[kind][question]], work
