@@ -1,18 +1,22 @@
 """The committed checkpoints: they load, fit in a clone, and are as good as their cards say."""
 
+import importlib.util
 import math
 import re
+import shutil
+import sys
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
-from lib.chat import ChatTemplate, replies
+from lib.chat import ChatTemplate
 from lib.checkpoint import load_model
-from lib.course.conversations import KINDS, complies, held_out_tasks
+from lib.course.conversations import KINDS, exchange, held_out_tasks
 from lib.course.notebooks import ROOT
 from lib.course.storyworld import World, verify
 from lib.data import END, DocumentBatches, Shard, encode_documents, write_shard
-from lib.finetuning import collate, plain_example
 from lib.generation import Sampler, generate, log_probabilities
 from lib.tokenizer import load_tokenizer
 from lib.training import evaluate
@@ -72,7 +76,7 @@ def test_tale_base_is_near_the_floor(tokenizer, language):
     assert 0 < bits / sum(len(story.text[language]) for story in stories) <= 0.06
 
 
-# --- tale-chat -----------------------------------------------------------------------------------
+# --- tale-mid and tale-chat ----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -82,31 +86,75 @@ def template():
 
 
 @pytest.fixture(scope="module")
-def tale_chat(template):
-    return load_model(FOLDER / "tale-chat", template.tokenizer)
+def models(tokenizer, template):
+    return {
+        "tale-mid": load_model(FOLDER / "tale-mid", tokenizer),
+        "tale-chat": load_model(FOLDER / "tale-chat", template.tokenizer),
+    }
 
 
-def test_tale_chat_takes_at_most_8_megabytes():
-    assert sum(f.stat().st_size for f in (FOLDER / "tale-chat").iterdir()) <= 8e6
+BOTH_MODELS = pytest.mark.parametrize("name", ["tale-mid", "tale-chat"])
 
 
-def test_tale_chat_reaches_the_loss_of_its_card(template, tale_chat):
-    card = (FOLDER / "tale-chat" / "README.md").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def script():
+    """The command that made both, as a module."""
+    spec = importlib.util.spec_from_file_location("make_tale_chat", FOLDER / "make_tale_chat.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclass looks itself up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@BOTH_MODELS
+def test_a_fine_tuned_tale_takes_at_most_8_megabytes(name):
+    assert sum(f.stat().st_size for f in (FOLDER / name).iterdir()) <= 8e6
+
+
+@BOTH_MODELS
+def test_a_fine_tuned_tale_reaches_the_loss_of_its_card(script, tokenizer, models, name):
+    card = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     (recorded,) = re.findall(r"loss on plain stories \| ([\d.]+) nats", card)
-    texts = World().documents(200, seed=1, split="iid")
-    examples = [plain_example(template.tokenizer.encode(text), 0) for text in texts]
-    loss = evaluate(tale_chat, [collate(examples[i : i + 25]) for i in range(0, 200, 25)])
+    loss = script.plain_loss(models[name], tokenizer)
     assert loss == pytest.approx(float(recorded), abs=5e-4)
 
 
+@BOTH_MODELS
 @pytest.mark.parametrize(("language", "column"), [("en", 0), ("zh", 1)])
-def test_tale_chat_complies_as_often_as_its_card_says(template, tale_chat, language, column):
-    card = (FOLDER / "tale-chat" / "README.md").read_text(encoding="utf-8")
+def test_a_fine_tuned_tale_complies_as_often_as_its_card_says(
+    script, tokenizer, template, models, name, language, column
+):
+    card = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     n = int(re.findall(r"Of (\d+) tasks", card)[0])
-    tasks = held_out_tasks(n, language)
-    answers = replies(tale_chat, template, [task.messages for task in tasks])
+    if name == "tale-mid":
+        answers = partial(script.plain_answers, models[name], tokenizer)
+    else:
+        answers = partial(script.chat_answers, models[name], template)
+    found = script.judge(answers, n, [language])[language]
     for kind in KINDS:
         counts = re.findall(rf"^\| {kind} \| (\d+) \| (\d+) \|$", card, re.MULTILINE)[0]
-        pairs = zip(tasks, answers, strict=True)
-        right = sum(complies(task, answer) for task, answer in pairs if task.kind == kind)
-        assert abs(right - int(counts[column])) <= 0.02 * n + 1, kind
+        assert abs(found.get(kind, 0) - int(counts[column])) <= 0.02 * n + 1, kind
+
+
+def test_the_training_of_a_plain_task_looks_at_its_answer(script, tokenizer):
+    (task,) = held_out_tasks(1, "en")[:1]
+    messages = exchange(task.text, task.answer)
+    ids, mask = script.as_plain_text(messages, "en", tokenizer)
+    learned = [i for i, m in zip(ids, mask, strict=True) if m]
+    assert tokenizer.decode(learned) == task.answer + "\n"
+    assert tokenizer.decode(ids[1:]) == f"Task:\n{task.text}\nAnswer:\n{task.answer}\n"
+
+
+@pytest.mark.parametrize("name", ["mid", "chat"])
+def test_a_stage_of_training_runs_and_goes_on(script, tmp_path, monkeypatch, name):
+    for model in ("tale-base", "tale-mid"):
+        shutil.copytree(FOLDER / model, tmp_path / model)
+    monkeypatch.setattr(script, "HERE", tmp_path)
+    stage = replace(script.MID if name == "mid" else script.CHAT, n_steps=3, n_stories=8)
+    tokenizer = script.tokenizers()[name]
+    script.fine_tune(stage, tokenizer, 3, 8)
+    model = load_model(tmp_path / f"tale-{name}", tokenizer)
+    assert model.config.vocab_size == tokenizer.vocab_size
+    script.fine_tune(stage, tokenizer, 3, 8)  # nothing is left to do, and nothing is lost
+    again = load_model(tmp_path / f"tale-{name}", tokenizer).state_dict()
+    assert all(torch.equal(again[key], value) for key, value in model.state_dict().items())

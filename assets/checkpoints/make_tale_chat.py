@@ -45,19 +45,23 @@ BATCH_SIZE, AT_ONCE = 16, 25
 
 @dataclass(frozen=True)
 class Stage:
-    """What is trained on what, and for how long; so many stories that no example is read twice."""
+    """What is trained on what, and for how long; so many stories that no example is read twice.
+
+    choices: each story is the one of so many whose instruction is rarest so far.
+    """
 
     name: str
     start: str
     n_steps: int
     n_stories: int  # of each language
+    choices: int
     muon_rate: float
     adamw_rate: float
     seed: int
 
 
-MID = Stage("mid", "tale-base", 12_800, 53_600, muon_rate=0.01, adamw_rate=2e-3, seed=0)
-CHAT = Stage("chat", "tale-mid", 1_200, 5_400, muon_rate=0.005, adamw_rate=1e-3, seed=3)
+MID = Stage("mid", "tale-base", 12_800, 53_600, 1, muon_rate=0.01, adamw_rate=2e-3, seed=0)
+CHAT = Stage("chat", "tale-mid", 3_000, 10_700, 8, muon_rate=0.005, adamw_rate=1e-3, seed=3)
 
 
 def optimizers_for(model, stage: Stage, n_steps: int) -> tuple[list, list]:
@@ -100,7 +104,7 @@ def examples_in(language: str, stage: Stage, n_stories: int, context_length: int
     def fits(messages) -> bool:
         return len(render(messages).ids) <= context_length + 1
 
-    found = [render(m) for m in conversations(n_stories, language, stage.seed, fits)]
+    found = [render(m) for m in conversations(n_stories, language, stage.seed, fits, stage.choices)]
     for text in World().texts(n_stories // 4, language, stage.seed + 100):
         found.append(plain_example(tokenizer.encode(text), tokenizer.special_tokens[END]))
     return found
@@ -169,10 +173,10 @@ def chat_answers(model, template: ChatTemplate, tasks: list[Task]) -> list[str]:
     return replies(model, template, [task.messages for task in tasks])
 
 
-def judge(answers: Callable, n: int) -> dict[str, dict[str, int]]:
+def judge(answers: Callable, n: int, languages=("en", "zh")) -> dict[str, dict[str, int]]:
     """How many of n held-out tasks of each kind a model's likeliest answers comply with."""
     found = {}
-    for language in ("en", "zh"):
+    for language in languages:
         tasks, right = held_out_tasks(n, language), Counter()
         for task, answer in zip(tasks, answers(tasks), strict=True):
             right[task.kind] += complies(task, answer)
