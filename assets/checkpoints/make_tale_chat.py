@@ -142,7 +142,7 @@ def fine_tune(stage: Stage, tokenizer: Tokenizer, n_steps: int, n_stories: int) 
         reporters=[JsonLog(folder / "log.jsonl"), Lines(50)],
     )
     save_model(HERE / f"tale-{stage.name}", model, tokenizer)
-    print(stage.name, json.dumps(records[-1]))
+    print(stage.name, json.dumps(records[-1]) if records else "was trained before")
 
 
 def plain_loss(model, tokenizer: Tokenizer) -> float:
