@@ -222,6 +222,13 @@ def test_labels_are_words_of_the_language(language):
         assert all(text.isascii() == (language == "en") for text in found.values())
 
 
+@BOTH
+def test_a_number_that_no_story_has_makes_an_answer_wrong(language):
+    for _, question in asked(language)[::7]:
+        for text in (f"{question.short} 12", f"3456 {question.short}", "12", "0"):
+            assert not check_answer(question, text), (question, text)
+
+
 # --- instructions --------------------------------------------------------------------------------
 
 

@@ -298,10 +298,11 @@ def denied(text: str, language: str) -> bool:
 
 
 def mentions(text: str, language: str) -> dict[str, set]:
-    """The entries of the lexicon that occur in a text, by list."""
+    """The entries of the lexicon, and other numbers in digits, that occur in a text, by list."""
     found: dict[str, set] = {}
     for match in mention_pattern(language).finditer(text.lower()):
-        for name, id in vocabulary(language)[match.group()]:
+        number = [("numbers", match.group())]  # one that the lexicon has no word for
+        for name, id in vocabulary(language).get(match.group(), number):
             found.setdefault(name, set()).add(id)
     return found
 
@@ -323,7 +324,7 @@ def vocabulary(language: str) -> dict[str, list[tuple[str, str]]]:
 def mention_pattern(language: str) -> re.Pattern:
     texts = sorted(map(re.escape, vocabulary(language)), key=len, reverse=True)
     body = "|".join(texts)
-    return re.compile(rf"\b(?:{body})\b" if language == "en" else rf"\d+|{body}")
+    return re.compile(rf"\b(?:\d+|{body})\b" if language == "en" else rf"\d+|{body}")
 
 
 def story_labels(story, language: str) -> dict[str, str]:
