@@ -1,18 +1,15 @@
 """The conversations of the story world: right answers comply, wrong ones do not, nothing leaks."""
 
 import itertools
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from lib.course.conversations import (
-    BALANCED,
     KINDS,
     complies,
     conversations,
     held_out_tasks,
-    instructed,
     puzzle_task,
     question_tasks,
     story_task,
@@ -60,23 +57,6 @@ def test_every_second_conversation_is_an_instruction_the_others_a_text_or_puzzle
     for text in texts[3::4]:
         parse_puzzle(text, language)
     assert all("\n" in text for text in texts[1::4])  # a story and a question
-
-
-@BOTH
-def test_rare_events_are_asked_for_more_often_where_there_is_a_choice(language):
-    def asked(choices):
-        tasks = (task for _, _, task in instructed(150, language, 5, choices))
-        told = (c for task in tasks for c in task.wanted.constraints if c.kind in BALANCED)
-        return Counter(c.told[0] for c in told)
-
-    alike, rarest = asked(1), asked(6)
-    assert rarest["event", "lose"] < alike["event", "lose"]
-    assert len(rarest) > len(alike) + 4  # different events, moods, kinds of weather
-
-
-def test_a_choice_of_one_takes_the_stories_as_they_come():
-    stories = [story for _, story, _ in instructed(5, "en", 2, 1)]
-    assert stories == list(World().stories(5, 2, "train", ("en",)))
 
 
 @BOTH

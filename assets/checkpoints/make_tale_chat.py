@@ -45,23 +45,19 @@ BATCH_SIZE, AT_ONCE = 16, 25
 
 @dataclass(frozen=True)
 class Stage:
-    """What is trained on what, and for how long; so many stories that no example is read twice.
-
-    choices: each story is the one of so many whose instruction is rarest so far.
-    """
+    """What is trained on what, and for how long; so many stories that no example is read twice."""
 
     name: str
     start: str
     n_steps: int
     n_stories: int  # of each language
-    choices: int
     muon_rate: float
     adamw_rate: float
     seed: int
 
 
-MID = Stage("mid", "tale-base", 12_800, 53_600, 1, muon_rate=0.01, adamw_rate=2e-3, seed=0)
-CHAT = Stage("chat", "tale-mid", 3_000, 10_700, 8, muon_rate=0.005, adamw_rate=1e-3, seed=3)
+MID = Stage("mid", "tale-base", 12_800, 53_600, muon_rate=0.01, adamw_rate=2e-3, seed=0)
+CHAT = Stage("chat", "tale-mid", 600, 2_140, muon_rate=0.003, adamw_rate=1e-3, seed=3)
 
 
 def optimizers_for(model, stage: Stage, n_steps: int) -> tuple[list, list]:
@@ -104,7 +100,7 @@ def examples_in(language: str, stage: Stage, n_stories: int, context_length: int
     def fits(messages) -> bool:
         return len(render(messages).ids) <= context_length + 1
 
-    found = [render(m) for m in conversations(n_stories, language, stage.seed, fits, stage.choices)]
+    found = [render(m) for m in conversations(n_stories, language, stage.seed, fits)]
     for text in World().texts(n_stories // 4, language, stage.seed + 100):
         found.append(plain_example(tokenizer.encode(text), tokenizer.special_tokens[END]))
     return found
@@ -191,7 +187,6 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=1, help="so many times fewer steps, to try it")
     arguments = parser.parse_args()
     plain, marked = tokenizers().values()
-    template = ChatTemplate(marked, begin=END)
     if not arguments.judge:
         for stage, tokenizer in ((MID, plain), (CHAT, marked)):
             sizes = (n // arguments.small for n in (stage.n_steps, stage.n_stories))
@@ -199,12 +194,12 @@ def main() -> None:
         save_tokenizer(marked, TOKENIZERS / "tale-chat.json")
     for name, tokenizer in (("tale-mid", plain), ("tale-chat", marked)):
         model = load_model(HERE / name, tokenizer)
+        if name == "tale-mid":
+            answers = partial(plain_answers, model, plain)
+        else:
+            answers = partial(chat_answers, model, ChatTemplate(marked, begin=END))
         print(name, "loss on plain stories:", round(plain_loss(model, tokenizer), 4))
-        ways = {"as plain text": partial(plain_answers, model, plain)}
-        if name == "tale-chat":
-            ways["as a chat"] = partial(chat_answers, model, template)
-        for way, answers in ways.items():
-            print(name, way, f"of {arguments.n}:", json.dumps(judge(answers, arguments.n)))
+        print(name, f"of {arguments.n}:", json.dumps(judge(answers, arguments.n)))
 
 
 if __name__ == "__main__":

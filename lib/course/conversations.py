@@ -10,12 +10,9 @@ and puzzles, with numbers or about who and what is where.
     (True, False)
 """
 
-import math
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from lib.course.storyworld import (
     World,
@@ -30,11 +27,9 @@ from lib.course.storyworld.instructions import Instruction
 from lib.course.storyworld.puzzles import KINDS as PUZZLE_KINDS
 from lib.course.storyworld.puzzles import Puzzle
 from lib.course.storyworld.questions import Question
-from lib.course.storyworld.world import Story
 
 KINDS = ("story", "question", "mood", "puzzle")
 PUZZLES = (*PUZZLE_KINDS, "row", "line")  # of training
-BALANCED = ("event", "mood", "weather", "promise")  # what `choices` makes equally frequent
 LABELS = {"en": ("Task:\n", "Answer:\n"), "zh": ("任务：\n", "回答：\n")}  # in a plain text
 
 
@@ -120,32 +115,8 @@ def grow(messages: list, tasks: list[Task], fits: Callable[[list], bool]) -> lis
     return messages
 
 
-def instructed(n: int, language: str, seed: int, choices: int) -> Iterator[tuple[int, Story, Task]]:
-    """n stories of the training split, each with its number and an instruction that it meets.
-
-    Each is the one of `choices` stories whose instruction asks for what was asked for least often
-    so far: among stories as they come, some events, moods and kinds of weather are rare.
-    """
-    asked: Counter = Counter()
-    stories = World().stories(n * choices, seed, "train", (language,))
-    for i in range(n):
-        some = [(story, story_task(story, language, i)) for story in islice(stories, choices)]
-        keys = [
-            [(c.kind, c.told[0]) for c in task.wanted.constraints if c.kind in BALANCED]
-            for _, task in some
-        ]
-        rarity = [min((asked[key] for key in found), default=math.inf) for found in keys]
-        best = rarity.index(min(rarity))
-        asked.update(keys[best])
-        yield i, *some[best]
-
-
 def conversations(
-    n: int,
-    language: str,
-    seed: int = 0,
-    fits: Callable[[list], bool] = lambda messages: True,
-    choices: int = 1,
+    n: int, language: str, seed: int = 0, fits: Callable[[list], bool] = lambda messages: True
 ) -> Iterator[list[dict[str, str]]]:
     """Conversations for training, two for each of n stories of the training split.
 
@@ -153,14 +124,13 @@ def conversations(
     questions about it, or a few puzzles. In a quarter of the former the first question is about the
     mood; rows and lines of people, the hardest puzzles, are twice as frequent as other kinds. fits:
     whether a list of messages is short enough for the model; conversations are as long as it
-    allows, and those that never fit are left out. choices: each story is the one of so many whose
-    instruction is rarest so far.
+    allows, and those that never fit are left out.
     """
-    for i, story, wanted in instructed(n, language, seed, choices):
+    for i, story in enumerate(World().stories(n, seed, "train", (language,))):
         asked = question_tasks(story, language, i, told=False)
         if i % 8 == 0:
             asked.sort(key=lambda task: task.kind != "mood")
-        first, *more = asked
+        wanted, (first, *more) = story_task(story, language, i), asked
         found = [(exchange(wanted.text, wanted.answer), asked[::-1])]
         if i % 2 == 0:
             told = f"{story.text[language]}\n{first.text}"
