@@ -152,9 +152,9 @@ def test_a_stage_of_training_runs_and_goes_on(script, tmp_path, monkeypatch, nam
     monkeypatch.setattr(script, "HERE", tmp_path)
     stage = replace(script.MID if name == "mid" else script.CHAT, n_steps=3, n_stories=8)
     tokenizer = script.tokenizers()[name]
-    script.fine_tune(stage, tokenizer, 3, 8)
+    script.fine_tune(stage, tokenizer)
     model = load_model(tmp_path / f"tale-{name}", tokenizer)
     assert model.config.vocab_size == tokenizer.vocab_size
-    script.fine_tune(stage, tokenizer, 3, 8)  # nothing is left to do, and nothing is lost
+    script.fine_tune(stage, tokenizer)  # nothing is left to do, and nothing is lost
     again = load_model(tmp_path / f"tale-{name}", tokenizer).state_dict()
     assert all(torch.equal(again[key], value) for key, value in model.state_dict().items())

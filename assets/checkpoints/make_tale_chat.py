@@ -60,11 +60,12 @@ MID = Stage("mid", "tale-base", 12_800, 53_600, muon_rate=0.01, adamw_rate=2e-3,
 CHAT = Stage("chat", "tale-mid", 600, 2_140, muon_rate=0.003, adamw_rate=1e-3, seed=3)
 
 
-def optimizers_for(model, stage: Stage, n_steps: int) -> tuple[list, list]:
+def optimizers_for(model, stage: Stage) -> tuple[list, list]:
     """Muon for the hidden matrices and AdamW for the rest, each with its schedule."""
     hidden = hidden_matrices(model)
     rest = parameter_groups(model, 0.0, without=hidden)
     optimizers = [Muon(hidden, lr=stage.muon_rate), AdamW(rest, stage.adamw_rate, (0.9, 0.95))]
+    n_steps = stage.n_steps
     shape = {"n_steps": n_steps, "warmup": min(50, n_steps // 4), "decay": 3 * n_steps // 4}
     peaks = (stage.muon_rate, stage.adamw_rate)
     return optimizers, [partial(warmup_stable_decay, peak=peak, **shape) for peak in peaks]
@@ -88,8 +89,8 @@ def tokenizers() -> dict[str, Tokenizer]:
     return {"mid": plain, "chat": add_special_tokens(plain, [TURN_START, TURN_END])}
 
 
-def examples_in(language: str, stage: Stage, n_stories: int, context_length: int) -> list[Rendered]:
-    """Tasks about n_stories, and an eighth as many plain stories as tasks."""
+def examples_in(language: str, stage: Stage, context_length: int) -> list[Rendered]:
+    """The tasks of a stage in one language, and an eighth as many plain stories."""
     tokenizer = tokenizers()[stage.name]
 
     def render(messages) -> Rendered:
@@ -100,17 +101,17 @@ def examples_in(language: str, stage: Stage, n_stories: int, context_length: int
     def fits(messages) -> bool:
         return len(render(messages).ids) <= context_length + 1
 
-    found = [render(m) for m in conversations(n_stories, language, stage.seed, fits)]
-    for text in World().texts(n_stories // 4, language, stage.seed + 100):
+    found = [render(m) for m in conversations(stage.n_stories, language, stage.seed, fits)]
+    for text in World().texts(stage.n_stories // 4, language, stage.seed + 100):
         found.append(plain_example(tokenizer.encode(text), tokenizer.special_tokens[END]))
     return found
 
 
-def training_examples(stage: Stage, n_stories: int, context_length: int) -> list[Rendered]:
+def training_examples(stage: Stage, context_length: int) -> list[Rendered]:
     """The examples of both languages, kept in the folder of the run for when it goes on."""
-    path = HERE / f"run-{stage.name}" / f"examples-{n_stories}.json"
+    path = HERE / f"run-{stage.name}" / f"examples-{stage.n_stories}.json"
     if not path.exists():
-        make = partial(examples_in, stage=stage, n_stories=n_stories, context_length=context_length)
+        make = partial(examples_in, stage=stage, context_length=context_length)
         with ProcessPoolExecutor(2) as pool:
             examples = [example for some in pool.map(make, ("en", "zh")) for example in some]
         path.parent.mkdir(exist_ok=True)
@@ -118,19 +119,19 @@ def training_examples(stage: Stage, n_stories: int, context_length: int) -> list
     return [Rendered(*pair) for pair in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def fine_tune(stage: Stage, tokenizer: Tokenizer, n_steps: int, n_stories: int) -> None:
+def fine_tune(stage: Stage, tokenizer: Tokenizer) -> None:
     """Train one stage, or go on with it, and write its model."""
     folder, start = HERE / f"run-{stage.name}", load_tokenizer(TOKENIZERS / "tale.json")
     model = extend_vocabulary(load_model(HERE / stage.start, start), tokenizer.vocab_size)
     context_length = model.config.context_length
-    examples = training_examples(stage, n_stories, context_length)
-    optimizers, schedules = optimizers_for(model, stage, n_steps)
+    examples = training_examples(stage, context_length)
+    optimizers, schedules = optimizers_for(model, stage)
     records = train(
         model,
         ExampleBatches(examples, BATCH_SIZE, context_length, seed=stage.seed),
         optimizers,
         schedules,
-        n_steps,
+        stage.n_steps,
         folder=folder / "checkpoints",
         save_every=250,
         resume=True,
@@ -184,13 +185,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--judge", action="store_true", help="only judge the models that are there")
     parser.add_argument("--n", type=int, default=50, help="tasks of each kind and language")
-    parser.add_argument("--small", type=int, default=1, help="so many times fewer steps, to try it")
     arguments = parser.parse_args()
     plain, marked = tokenizers().values()
     if not arguments.judge:
         for stage, tokenizer in ((MID, plain), (CHAT, marked)):
-            sizes = (n // arguments.small for n in (stage.n_steps, stage.n_stories))
-            fine_tune(stage, tokenizer, *sizes)
+            fine_tune(stage, tokenizer)
         save_tokenizer(marked, TOKENIZERS / "tale-chat.json")
     for name, tokenizer in (("tale-mid", plain), ("tale-chat", marked)):
         model = load_model(HERE / name, tokenizer)
