@@ -145,16 +145,22 @@ def test_the_training_of_a_plain_task_looks_at_its_answer(script, tokenizer):
     assert tokenizer.decode(ids[1:]) == f"Task:\n{task.text}\nAnswer:\n{task.answer}\n"
 
 
-@pytest.mark.parametrize("name", ["mid", "chat"])
+@pytest.mark.parametrize("name", ["first", "chat"])
 def test_a_stage_of_training_runs_and_goes_on(script, tmp_path, monkeypatch, name):
     for model in ("tale-base", "tale-mid"):
         shutil.copytree(FOLDER / model, tmp_path / model)
     monkeypatch.setattr(script, "HERE", tmp_path)
-    stage = replace(script.MID if name == "mid" else script.CHAT, n_steps=3, n_stories=8)
+    stage = replace({"first": script.FIRST, "chat": script.CHAT}[name], n_steps=3, n_stories=8)
     tokenizer = script.tokenizers()[name]
-    script.fine_tune(stage, tokenizer)
-    model = load_model(tmp_path / f"tale-{name}", tokenizer)
+    script.fine_tune(stage)
+    model = load_model(tmp_path / stage.result, tokenizer)
     assert model.config.vocab_size == tokenizer.vocab_size
-    script.fine_tune(stage, tokenizer)  # nothing is left to do, and nothing is lost
-    again = load_model(tmp_path / f"tale-{name}", tokenizer).state_dict()
+    script.fine_tune(stage)  # nothing is left to do, and nothing is lost
+    again = load_model(tmp_path / stage.result, tokenizer).state_dict()
     assert all(torch.equal(again[key], value) for key, value in model.state_dict().items())
+
+
+def test_the_stages_of_training_are_a_chain(script):
+    stages = script.FIRST, script.MID, script.CHAT
+    assert [stage.start for stage in stages[1:]] == [stage.result for stage in stages[:-1]]
+    assert (stages[0].start, stages[-1].result) == ("tale-base", "tale-chat")

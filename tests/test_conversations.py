@@ -1,6 +1,7 @@
 """The conversations of the story world: right answers comply, wrong ones do not, nothing leaks."""
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from lib.course.conversations import (
     complies,
     conversations,
     held_out_tasks,
+    instructed,
     puzzle_task,
     question_tasks,
     story_task,
     transcript,
+    wishes,
 )
 from lib.course.storyworld import World, parse_instruction, parse_puzzle
 from lib.course.storyworld.lexicon import LANGUAGES
@@ -50,13 +53,36 @@ def test_conversations_take_turns_and_end_with_the_assistant(language):
 
 
 @BOTH
-def test_every_second_conversation_is_an_instruction_the_others_a_text_or_puzzles_in_turn(language):
+def test_instructions_take_turns_with_puzzles_and_every_fourth_time_with_a_text(language):
     texts = [messages[0]["content"] for messages in conversations(8, language)]
     for text in texts[::2]:
         parse_instruction(text, language)
-    for text in texts[3::4]:
-        parse_puzzle(text, language)
-    assert all("\n" in text for text in texts[1::4])  # a story and a question
+    for i, text in enumerate(texts[1::2]):
+        if i % 4:
+            parse_puzzle(text, language)
+        else:
+            assert "\n" in text  # a story and a question
+
+
+@BOTH
+def test_rare_wishes_are_asked_for_more_often_than_they_come_in_stories(language):
+    n = 120
+    as_they_come = World().stories(n, 0, "train", (language,))
+    plain = [story_task(story, language, i) for i, story in enumerate(as_they_come)]
+    chosen = [task for _, task in instructed(n, language)]
+    before, after = (
+        Counter(wish for task in tasks for wish in wishes(task.wanted)) for tasks in (plain, chosen)
+    )
+    assert len(after) > len(before)  # more kinds of wishes
+    happy = "mood", "happy"
+    assert before[happy] / before.total() > 0.25 > 0.2 > after[happy] / after.total()
+
+
+@BOTH
+def test_every_story_meets_its_instruction_and_none_is_told_twice(language):
+    found = list(instructed(12, language))
+    assert all(complies(task, story.text[language]) for story, task in found)
+    assert len({story.text[language] for story, _ in found}) == 12
 
 
 @BOTH

@@ -45,10 +45,14 @@ BATCH_SIZE, AT_ONCE = 16, 25
 
 @dataclass(frozen=True)
 class Stage:
-    """What is trained on what, and for how long; so many stories that no example is read twice."""
+    """What is trained on what, and for how long; so many stories that no example is read twice.
+
+    start, result: folders of the models, beside this file.
+    """
 
     name: str
     start: str
+    result: str
     n_steps: int
     n_stories: int  # of each language
     muon_rate: float
@@ -56,8 +60,9 @@ class Stage:
     seed: int
 
 
-MID = Stage("mid", "tale-base", 12_800, 53_600, muon_rate=0.01, adamw_rate=2e-3, seed=0)
-CHAT = Stage("chat", "tale-mid", 600, 2_140, muon_rate=0.003, adamw_rate=1e-3, seed=3)
+FIRST = Stage("first", "tale-base", "run-first/model", 12_800, 53_600, 0.01, 2e-3, seed=0)
+MID = Stage("mid", "run-first/model", "tale-mid", 12_000, 43_000, 0.02, 2e-3, seed=4)
+CHAT = Stage("chat", "tale-mid", "tale-chat", 600, 2_140, 0.003, 1e-3, seed=3)
 
 
 def optimizers_for(model, stage: Stage) -> tuple[list, list]:
@@ -86,7 +91,7 @@ def as_plain_text(messages, language: str, tokenizer: Tokenizer) -> Rendered:
 def tokenizers() -> dict[str, Tokenizer]:
     """The tokenizer of each stage."""
     plain = load_tokenizer(TOKENIZERS / "tale.json")
-    return {"mid": plain, "chat": add_special_tokens(plain, [TURN_START, TURN_END])}
+    return {"first": plain, "mid": plain, "chat": add_special_tokens(plain, [TURN_START, TURN_END])}
 
 
 def examples_in(language: str, stage: Stage, context_length: int) -> list[Rendered]:
@@ -94,7 +99,7 @@ def examples_in(language: str, stage: Stage, context_length: int) -> list[Render
     tokenizer = tokenizers()[stage.name]
 
     def render(messages) -> Rendered:
-        if stage.name == "mid":
+        if stage.name != "chat":
             return as_plain_text(messages, language, tokenizer)
         return ChatTemplate(tokenizer, begin=END).render(messages)
 
@@ -119,9 +124,10 @@ def training_examples(stage: Stage, context_length: int) -> list[Rendered]:
     return [Rendered(*pair) for pair in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def fine_tune(stage: Stage, tokenizer: Tokenizer) -> None:
+def fine_tune(stage: Stage) -> None:
     """Train one stage, or go on with it, and write its model."""
     folder, start = HERE / f"run-{stage.name}", load_tokenizer(TOKENIZERS / "tale.json")
+    tokenizer = tokenizers()[stage.name]
     model = extend_vocabulary(load_model(HERE / stage.start, start), tokenizer.vocab_size)
     context_length = model.config.context_length
     examples = training_examples(stage, context_length)
@@ -138,7 +144,7 @@ def fine_tune(stage: Stage, tokenizer: Tokenizer) -> None:
         tokenizer=tokenizer,
         reporters=[JsonLog(folder / "log.jsonl"), Lines(50)],
     )
-    save_model(HERE / f"tale-{stage.name}", model, tokenizer)
+    save_model(HERE / stage.result, model, tokenizer)
     print(stage.name, json.dumps(records[-1]) if records else "was trained before")
 
 
@@ -186,10 +192,10 @@ def main() -> None:
     parser.add_argument("--judge", action="store_true", help="only judge the models that are there")
     parser.add_argument("--n", type=int, default=50, help="tasks of each kind and language")
     arguments = parser.parse_args()
-    plain, marked = tokenizers().values()
+    plain, marked = tokenizers()["mid"], tokenizers()["chat"]
     if not arguments.judge:
-        for stage, tokenizer in ((MID, plain), (CHAT, marked)):
-            fine_tune(stage, tokenizer)
+        for stage in (FIRST, MID, CHAT):
+            fine_tune(stage)
         save_tokenizer(marked, TOKENIZERS / "tale-chat.json")
     for name, tokenizer in (("tale-mid", plain), ("tale-chat", marked)):
         model = load_model(HERE / name, tokenizer)

@@ -10,11 +10,15 @@ and puzzles, with numbers or about who and what is where.
     (True, False)
 """
 
+import itertools
+import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lib.course.storyworld import (
+    Story,
     World,
     check_answer,
     comply,
@@ -23,13 +27,15 @@ from lib.course.storyworld import (
     questions,
     verify_solution,
 )
-from lib.course.storyworld.instructions import Instruction
+from lib.course.storyworld.instructions import PARTS, Instruction
 from lib.course.storyworld.puzzles import KINDS as PUZZLE_KINDS
 from lib.course.storyworld.puzzles import Puzzle
 from lib.course.storyworld.questions import Question
 
 KINDS = ("story", "question", "mood", "puzzle")
-PUZZLES = (*PUZZLE_KINDS, "row", "line")  # of training
+PUZZLES = (*PUZZLE_KINDS, *("row", "line") * 2)  # of training: the hardest three times as often
+HAPPENS = ("event", "mood", "promise", "weather")  # constraints that shape what happens in a story
+CHOICE = 8  # stories that a rarely wished one is chosen from
 LABELS = {"en": ("Task:\n", "Answer:\n"), "zh": ("任务：\n", "回答：\n")}  # in a plain text
 
 
@@ -115,24 +121,53 @@ def grow(messages: list, tasks: list[Task], fits: Callable[[list], bool]) -> lis
     return messages
 
 
+def instructed(n: int, language: str, seed: int = 0) -> Iterator[tuple[Story, Task]]:
+    """n stories of the training split, each with an instruction that it meets.
+
+    A happy end is wished for hundreds of times as often as a lie, and a model that hardly ever
+    meets a wish does not learn to heed it. So two stories of three are, of eight, the one whose
+    instruction asks for what was asked for least until then: a deed, an end, a promise or weather.
+    """
+    asked: Counter = Counter()
+    stories = World().stories(n * CHOICE, seed, "train", (language,))
+    for i in range(n):
+        some = itertools.islice(stories, CHOICE if i % 3 else 1)
+        found = [(story, story_task(story, language, i)) for story in some]
+        story, task = min(found, key=lambda one: frequency(one[1].wanted, asked))
+        asked.update(wishes(task.wanted))
+        yield story, task
+
+
+def wishes(wanted: Instruction) -> list[tuple[str, str]]:
+    """What an instruction asks to happen: (kind of constraint, value)."""
+    shapes = [one for one in wanted.constraints if one.kind in HAPPENS]
+    return [(one.kind, one.values[PARTS[one.kind][0]]) for one in shapes]
+
+
+def frequency(wanted: Instruction, asked: Counter) -> float:
+    """How often the wishes of an instruction were asked for, as the mean of logarithms."""
+    counts = [math.log(1 + asked[wish]) for wish in wishes(wanted)]
+    return sum(counts) / len(counts) if counts else math.inf
+
+
 def conversations(
     n: int, language: str, seed: int = 0, fits: Callable[[list], bool] = lambda messages: True
 ) -> Iterator[list[dict[str, str]]]:
     """Conversations for training, two for each of n stories of the training split.
 
-    An instruction, the story, and questions about it; and then, in turn, the story of the user and
-    questions about it, or a few puzzles. In a quarter of the former the first question is about the
-    mood; rows and lines of people, the hardest puzzles, are twice as frequent as other kinds. fits:
-    whether a list of messages is short enough for the model; conversations are as long as it
-    allows, and those that never fit are left out.
+    An instruction, the story, and questions about it; and then a few puzzles, or every fourth time
+    the story of the user and questions about it, of which every fourth has the mood first. Rows and
+    lines of people, the hardest puzzles, are three times as frequent as other kinds. fits: whether
+    a list of messages is short enough for the model; conversations are as long as it allows, and
+    those that never fit are left out.
     """
-    for i, story in enumerate(World().stories(n, seed, "train", (language,))):
+    for i, (story, wanted) in enumerate(instructed(n, language, seed)):
         asked = question_tasks(story, language, i, told=False)
-        if i % 8 == 0:
+        if i % 16 == 0:
             asked.sort(key=lambda task: task.kind != "mood")
-        wanted, (first, *more) = story_task(story, language, i), asked
+        first, *more = asked
         found = [(exchange(wanted.text, wanted.answer), asked[::-1])]
-        if i % 2 == 0:
+        if i % 4 == 0:
             told = f"{story.text[language]}\n{first.text}"
             found.append((exchange(told, first.answer), more))
         else:
