@@ -371,6 +371,48 @@ def without_the_system(messages, encode, start_id, end_id):
     return written(some, encode, start_id, end_id, learned_as_asked)
 
 
+@wrong("12.2", "says True or False for each id")
+def targets_for_a_mask(messages, encode, start_id, end_id):
+    ids, mask = written(messages, encode, start_id, end_id, learned_as_asked)
+    return ids, [i if learned else -100 for i, learned in zip(ids, mask, strict=True)]
+
+
+@wrong("12.2", "The assistant's role is learned")
+def all_behind_the_mark(messages, encode, start_id, end_id):
+    ids, mask = written(
+        messages, encode, start_id, end_id, lambda m, p: assistant(m) and p != "line"
+    )
+    return ids, [learned and i != start_id for i, learned in zip(ids, mask, strict=True)]
+
+
+def line_end_in_the_turn(learned):
+    def run(messages, encode, start_id, end_id):
+        ids, mask = [], []
+        for m in messages:
+            opening, text = [start_id, *encode(m["role"] + "\n")], encode(m["content"])
+            ids += [*opening, *text, *encode("\n"), end_id]
+            mask += [False] * len(opening) + [assistant(m)] * len(text)
+            mask += [assistant(m) and learned, assistant(m)]
+        return ids, mask
+
+    return run
+
+
+wrong("12.2", "The line end stands before `end_id`")(line_end_in_the_turn(True))
+wrong("12.2", "A line end stands before `end_id`")(line_end_in_the_turn(False))
+
+
+@wrong("12.2", "Role and content were encoded in one piece")
+def in_one_piece(messages, encode, start_id, end_id):
+    ids, mask = [], []
+    for m in messages:
+        text = encode(f"{m['role']}\n{m['content']}")
+        n = len(encode(f"{m['role']}\n"))
+        ids += [start_id, *text, end_id, *encode("\n")]
+        mask += [False] * (1 + n) + [assistant(m)] * (len(text) - n + 1) + [False]
+    return ids, mask
+
+
 # --- 12.3 The last real place --------------------------------------------------------------------
 
 
@@ -643,3 +685,24 @@ def sums_of_examples(losses, y):
 def the_losses_themselves(losses, y):
     real = y != -100
     return losses[real], torch.stack([r[s].mean() for r, s in zip(losses, real, strict=True)])
+
+
+@wrong("12.6", "added up and not divided")
+def rows_added_up(losses, y):
+    real = y != -100
+    means = [row[some].mean() for row, some in zip(losses, real, strict=True) if some.any()]
+    return losses[real].mean(), sum(means)
+
+
+@wrong("12.6", "targets of the longest")
+def divided_by_the_longest(losses, y):
+    real = y != -100
+    sums = [row[some].sum() for row, some in zip(losses, real, strict=True) if some.any()]
+    return losses[real].mean(), sum(sums) / len(sums) / real.sum(1).max()
+
+
+@wrong("12.6", "The id 0 is a target like any other")
+def zero_is_padding(losses, y):
+    real = y > 0
+    means = [row[some].mean() for row, some in zip(losses, real, strict=True) if some.any()]
+    return losses[real].mean(), torch.stack(means).mean()

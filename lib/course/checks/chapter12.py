@@ -180,6 +180,62 @@ def line_end_with_content(messages, encode, start_id, end_id):
     return ids, mask
 
 
+def role_learned(messages, encode, start_id, end_id):
+    ids, mask = [], []
+    for m in messages:
+        said, learned = [*encode(m["role"] + "\n"), *encode(m["content"]), end_id], m["role"]
+        ids += [start_id, *said, *encode("\n")]
+        mask += [False] + [learned == "assistant"] * len(said) + [False] * len(encode("\n"))
+    return ids, mask
+
+
+def line_end_inside(learned):
+    """The line end before `end_id`, learned or not."""
+
+    def run(messages, encode, start_id, end_id):
+        ids, mask = [], []
+        for m in messages:
+            opening, content = [start_id, *encode(m["role"] + "\n")], encode(m["content"])
+            line, own = encode("\n"), m["role"] == "assistant"
+            ids += opening + content + line + [end_id]
+            mask += [False] * len(opening) + [own] * len(content)
+            mask += [own and learned] * len(line) + [own]
+        return ids, mask
+
+    return run
+
+
+def role_and_content_at_once(messages, encode, start_id, end_id):
+    ids, mask = [], []
+    for m in messages:
+        learned, n = m["role"] == "assistant", 1 + len(encode(m["role"] + "\n"))
+        text = [start_id, *encode(m["role"] + "\n" + m["content"]), end_id]
+        ids += text + encode("\n")
+        mask += [False] * n + [learned] * (len(text) - n) + [False] * len(encode("\n"))
+    return ids, mask
+
+
+def joining(text, **options):
+    """A tokenizer that joins a line end with what follows it in the same text."""
+    ids, (line_end,) = [], BYTES.encode("\n")
+    for i in BYTES.encode(text, **options):
+        if ids and ids[-1] == line_end:
+            ids[-1] = 1000 + i
+        else:
+            ids.append(i)
+    return ids
+
+
+def first_difference(got, expected):
+    """Where two renderings differ first, in words."""
+    pairs = zip(zip(*got, strict=True), zip(*expected, strict=True), strict=False)
+    for place, different in enumerate(pairs):
+        if different[0] != different[1]:
+            said = [f"id {i}, {'' if learned else 'not '}learned" for i, learned in different]
+            return f"first difference: place {place}, {said[0]}; expected {said[1]}"
+    return f"{len(got[0])} ids; expected {len(expected[0])}"
+
+
 def every_other_learned(messages, encode, start_id, end_id):
     ids, mask = render_with()(messages, encode, start_id, end_id)[0], []
     for n, m in enumerate(messages):
@@ -236,6 +292,19 @@ RENDER_MISTAKES = {
     "the program writes it.": lambda *args: line_end_with_content(*args),
     "The line end behind the last turn is missing: each turn has its own, and `join` sets one only "
     "between them.": lambda *args: tuple(part[:-1] for part in render_with()(*args)),
+    "The assistant's role is learned; the program writes it, and the model what comes after.": (
+        role_learned
+    ),
+    "The line end stands before `end_id`; it belongs behind it, where no turn is.": (
+        line_end_inside(learned=True)
+    ),
+    "A line end stands before `end_id`; the only one besides that of the role is behind it.": (
+        line_end_inside(learned=False)
+    ),
+    "Role and content were encoded in one piece. A tokenizer may join what stands side by side "
+    "there, and then the opening is not always the same: encode each by itself.": (
+        role_and_content_at_once
+    ),
     "The role was changed. It is written as the message has it.": (
         lambda messages, *args: render_with(roles=("Assistant",))(
             [{**m, "role": m["role"].capitalize()} for m in messages], *args
@@ -273,8 +342,8 @@ LAST_MISTAKE = {
 def template(probe: Probe) -> None:
     start_id, end_id = (BYTES.special_tokens[mark] for mark in MARKS)
 
-    def compare(messages, mistakes):
-        args = messages, BYTES.encode, start_id, end_id
+    def compare(messages, mistakes, encode=BYTES.encode):
+        args = messages, encode, start_id, end_id
         expected = render_with()(*args)
         got = probe.call(*args)
         pair = isinstance(got, (list, tuple)) and len(got) == 2
@@ -299,11 +368,19 @@ def template(probe: Probe) -> None:
             "can type. Write `start_id` and `end_id` as ids.",
             example,
         )
+        probe.require(
+            all(entry is None or entry in (0, 1) for entry in got[1]),
+            "The mask says True or False for each id. Targets, with -100 for what is not learned, "
+            "come later.",
+            f"{example}\nthe mask: {list(got[1])}",
+        )
         found = {
             text: (lambda wrong=wrong: wrong(*args))
             for text, wrong in {**RENDER_MISTAKES, **mistakes}.items()
         }
-        probe.expect((list(got[0]), list(map(bool, got[1]))), expected, found, example)
+        got = [int(i) for i in got[0]], [bool(learned) for learned in got[1]]
+        example += f"\n{first_difference(got, expected)}"
+        probe.expect(got, expected, found, example)
 
     user, reply = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
     compare([user, reply], {})
@@ -339,6 +416,8 @@ def template(probe: Probe) -> None:
     probe.holds("a content stays as it is, with white space and capitals")
     compare([user, {"role": "assistant", "content": ""}], {})
     probe.holds("an empty answer: its end is still learned")
+    compare([user, reply], {}, joining)
+    probe.holds("each piece is encoded by itself")
 
 
 # --- 12.3 ----------------------------------------------------------------------------------------
@@ -563,6 +642,11 @@ def zeros_counted(losses, y):
     return ((losses * real).sum(1) / real.sum(1).clamp(min=1)).mean()
 
 
+def by_longest(losses, y):
+    real = y != -100
+    return ((losses * real).sum(1) / real.sum(1).max())[real.any(1)].mean()
+
+
 def divided_by_places(losses, y):
     return ((y != -100) * losses).mean()
 
@@ -589,6 +673,13 @@ MEAN_MISTAKES = {
     "number of targets first.": lambda x, y: (
         by_target(x, y),
         (x * (y != -100)).sum() / (y != -100).any(1).sum(),
+    ),
+    "The means of the rows were added up and not divided by how many there are.": lambda x, y: (
+        by_target(x, y),
+        torch.stack(row_means(x, y != -100)).sum(),
+    ),
+    "Each row was divided by the number of targets of the longest; divide it by its own.": (
+        lambda x, y: (by_target(x, y), by_longest(x, y))
     ),
     "These are sums: divide by the number of what you have added up.": lambda x, y: (
         (x * (y != -100)).sum(),
@@ -617,9 +708,9 @@ EMPTY_MISTAKES = {
 
 @exercise("12.6", "Two ways to take a mean")
 def means(probe: Probe) -> None:
-    def compare(losses, y, extra=None):
+    def compare(losses, y, extra=None, on_crash=""):
         args = torch.tensor(losses), torch.tensor(y)
-        got = probe.call(*args)
+        got = probe.call(*args, on_crash=on_crash)
         pair = isinstance(got, (tuple, list)) or getattr(got, "shape", ()) == (2,)
         pair = pair and [getattr(one, "shape", ()) for one in got] in ([(), ()],)
         probe.require(
@@ -661,5 +752,5 @@ def means(probe: Probe) -> None:
         ZERO_MISTAKES,
     )
     probe.holds("a loss of 0 counts as any other")
-    compare([[2.0]], [[0]])
+    compare([[2.0]], [[0]], on_crash="The id 0 is a target like any other; only -100 is none.")
     probe.holds("the id 0 is a target like any other")
