@@ -10,8 +10,9 @@ dependencies, that package would replace the torch and the NumPy of the course.
 Every measurement runs in a process of its own with all cores, in float32, without dropout, on the
 same batches of random ids; the contestants take turns, and the fastest step of all rounds counts. A
 step is all that a step of training needs: a batch, forward, loss, backward, clipping, AdamW. We use
-our own `train` with our own AdamW and clipping. The others use what their documentation uses: the
-model's own loss (transformers) or cross-entropy (llms-from-scratch), `clip_grad_norm_`, and
+our own `train` with our own AdamW and clipping. It also lets freed memory stay with the process;
+one more row shows what that is worth to transformers. The others use what their documentation uses:
+the model's own loss (transformers) or cross-entropy (llms-from-scratch), `clip_grad_norm_`, and
 torch.optim.AdamW, as it comes and fused. Results go to benchmarks/results/training.json and
 training.md. Run it on an otherwise idle machine.
 """
@@ -28,6 +29,7 @@ from benchmarks import common
 from benchmarks.common import Size
 from lib.model import GPT, PRESETS, GPTConfig
 from lib.optim import AdamW, parameter_groups
+from lib.training import keep_freed_memory
 
 MODULE = "benchmarks.training"
 RATE, DECAY = 1e-3, 0.1
@@ -54,11 +56,14 @@ def with_torch(size: Size, model: nn.Module, loss_of: Callable, fused: bool) -> 
     return common.torch_loop(size, model, optimizer, loss_of)
 
 
-def hugging_face(size: Size, fused: bool = False) -> Callable:
+def hugging_face(size: Size, fused: bool = False, keep: bool = False) -> Callable:
     """GPT-2 of transformers with the loss that it computes from labels itself.
 
     It moves the labels by one place, so it is given all of a row, and learns T - 1 targets of it.
+    keep: whether freed memory stays with the process, as with our `train`.
     """
+    if keep:
+        keep_freed_memory()
     model = common.transformers_gpt2(size.config, use_cache=False)
     return with_torch(size, model, lambda model, x, y: model(x, labels=x).loss, fused)
 
@@ -78,6 +83,7 @@ CONTESTANTS: dict[str, Callable] = {
     "ours": ours,
     "transformers": hugging_face,
     "transformers, fused AdamW": partial(hugging_face, fused=True),
+    "transformers, fused AdamW, freed memory kept": partial(hugging_face, fused=True, keep=True),
     "llms-from-scratch GPTModel": partial(llms_from_scratch, name="GPTModel"),
     "llms-from-scratch GPTModelFast": partial(llms_from_scratch, name="GPTModelFast"),
     "llms-from-scratch GPTModelFast, fused AdamW": partial(
@@ -125,7 +131,8 @@ def report(results: dict) -> str:
     lines += [
         "float32 on all cores, the same shapes, no dropout: batch, forward, loss, backward, "
         "clipping and AdamW; the fastest step of several rounds taken in turns. We: "
-        "`train`, `AdamW` and `clip_gradients` of `lib/`. The others: torch.optim.AdamW and "
+        "`train`, `AdamW` and `clip_gradients` of `lib/`; `train` lets freed memory stay with the "
+        "process, as one row of transformers does too. The others: torch.optim.AdamW and "
         "`clip_grad_norm_`; transformers with `labels=`. The head of `llms-from-scratch` is not "
         "tied.",
         "",

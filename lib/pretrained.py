@@ -186,12 +186,12 @@ def object_in(content: Mapping, name: str, path) -> Mapping:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder: one, or those that its index lists.
+    """The safetensors files of a folder: one, or, where that is missing, those of its index.
 
     Raises ValueError if there is none, or if one of them is not there.
     """
     index, names = folder / "model.safetensors.index.json", ["model.safetensors"]
-    if index.exists():
+    if index.exists() and not (folder / names[0]).exists():
         listed = object_in(read_json(index), "weight_map", index)
         names = sorted({str(name) for name in listed.values()})
     files = [folder / Path(name).name for name in names]
@@ -267,6 +267,8 @@ ONLY = {
 def check_kind(content: Mapping, path) -> None:
     """Refuse a config.json whose model ours would not compute alike, and say what it is in."""
     kind = content.get("model_type")
+    if kind is None and "config" in content:
+        raise ValueError(f"{path} was written by save_model; read it with load_model")
     if not isinstance(kind, str) or kind not in ONLY:
         raise ValueError(f"{path} is of type {kind!r}; those read here are {', '.join(ONLY)}")
     for name, allowed in ONLY[kind].items():
@@ -334,7 +336,10 @@ def fetch_from_hub(name: str) -> Path:
     for file in info.siblings:
         path = folder / file.rfilename
         if file.lfs and path.exists() and facts_of(path.read_bytes())["sha256"] != file.lfs.sha256:
-            raise ValueError(f"{path} is damaged: its hash is not the hub's; delete it, try again")
+            raise ValueError(
+                f"{path} is damaged: its hash is not the hub's; delete it, and {path.resolve()} "
+                "where its bytes are kept, and try again"
+            )
     return folder
 
 
@@ -345,6 +350,10 @@ def load_pretrained(where: str | os.PathLike) -> GPT | Llama:
     Face hub such as "openai-community/gpt2". Raises ValueError for anything that does not fit.
     """
     folder = Path(where)
+    if folder.is_file():
+        raise ValueError(
+            f"{folder} is a file; pass the folder that it lies in, or use load_gguf for a GGUF"
+        )
     if not folder.is_dir():
         folder = fetch_from_hub(str(where))
     config = config_from(read_json(folder / "config.json"), folder / "config.json")
@@ -404,8 +413,9 @@ def save_for_transformers(
 ) -> None:
     """Write a model so that `AutoModelForCausalLM.from_pretrained(folder)` computes the same.
 
-    With a tokenizer, `AutoTokenizer` finds it there too. Each file is whole, or not there. Raises
-    ValueError for a model of another kind than GPT and Llama.
+    With a tokenizer, `AutoTokenizer` finds it there too. Each file is whole, or not there; choose
+    an empty folder, for what another model left there would stay beside this one. Raises ValueError
+    for a model of another kind than GPT and Llama.
     """
     folder = Path(folder)
     tensors = tensors_for_transformers(model)
@@ -615,7 +625,12 @@ class GGUF:
 
     def __init__(self, source: str | os.PathLike | bytes):
         self.path = "the file" if isinstance(source, bytes) else Path(source)
-        raw = source if isinstance(source, bytes) else self.path.read_bytes()
+        try:
+            raw = source if isinstance(source, bytes) else self.path.read_bytes()
+        except OSError as error:
+            raise ValueError(
+                f"{self.path} cannot be read ({error.strerror}); pass a GGUF file, or its bytes"
+            ) from None
         cursor = GGUFCursor(memoryview(raw), self.path)
         self.data = np.frombuffer(raw, np.uint8)
         self.metadata, self.infos = read_description(cursor)

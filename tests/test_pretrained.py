@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lib.course.corpora import load_smollm2_gguf
+from lib.course.notebooks import ROOT
 from lib.generation import Sampler, generate
 from lib.llama import Llama, LlamaConfig
 from lib.model import GPT, GPTConfig
@@ -147,6 +148,17 @@ def test_weights_in_several_files_are_read(tmp_path):
     )
 
 
+@torch.no_grad()
+def test_a_model_saved_over_one_in_several_files_is_the_one_that_is_read(tmp_path):
+    their_model("llama").save_pretrained(tmp_path, max_shard_size=5_000)
+    model = load_pretrained(tmp_path)
+    for weights in model.parameters():
+        weights += 1
+    save_for_transformers(tmp_path, model)
+    again = load_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in model.state_dict().items())
+
+
 def test_tale_and_its_tokenizer_are_found_by_transformers(tmp_path):
     tokenizer = train_tokenizer(["the fox and the bear 狐狸和熊"] * 9, 300)
     torch.manual_seed(0)
@@ -196,6 +208,17 @@ def test_missing_and_superfluous_tensors_are_told(tmp_path):
     )
     with pytest.raises(ValueError, match=r"other\.weight.*no such tensor.*\(24,\)"):
         load_pretrained(tmp_path)
+
+
+def test_what_is_no_folder_of_a_model_is_refused_with_the_remedy(tmp_path):
+    saved_gpt(tmp_path)
+    with pytest.raises(ValueError, match="pass the folder that it lies in, or use load_gguf"):
+        load_pretrained(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="read it with load_model"):
+        load_pretrained(ROOT / "assets" / "checkpoints" / "tale-base")
+    for path in (tmp_path, tmp_path / "missing.gguf"):
+        with pytest.raises(ValueError, match="pass a GGUF file, or its bytes"):
+            load_gguf(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\xff" * 64])
@@ -605,6 +628,7 @@ def test_json_as_deep_as_a_well_is_refused(tmp_path):
 
 def test_an_index_that_is_no_index_is_refused(tmp_path):
     saved_gpt(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "model-1.safetensors")
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": ["model.safetensors"]}')
     with pytest.raises(ValueError, match="no JSON object in weight_map"):
         load_pretrained(tmp_path)
@@ -614,7 +638,8 @@ def test_a_tensor_in_two_files_is_refused(tmp_path):
     tensors = saved_gpt(tmp_path)
     name = "transformer.ln_f.bias"
     save_file({name: tensors[name]}, tmp_path / "more.safetensors")
-    index = {"weight_map": {name: "more.safetensors", "other": "model.safetensors"}}
+    (tmp_path / "model.safetensors").rename(tmp_path / "most.safetensors")
+    index = {"weight_map": {name: "more.safetensors", "other": "most.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match=r"ln_f\.bias stands in two files"):
         load_pretrained(tmp_path)

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 import types
@@ -34,6 +35,7 @@ from lib.training import (
     TensorBoard,
     backward,
     evaluate,
+    keep_freed_memory,
     next_token_loss,
     read_log,
     train,
@@ -584,6 +586,39 @@ def test_a_run_killed_twenty_times_equals_the_run_that_was_not(tmp_path):
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
     assert done.returncode == 0, done.stderr
     assert "20 kills" in done.stdout
+
+
+# --- Memory --------------------------------------------------------------------------------------
+
+PAGES = """
+import resource, torch
+from lib.training import keep_freed_memory
+
+def step():
+    return [torch.ones(2**21) for _ in range(6)]  # 8 MiB each
+
+def pages():
+    step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+given_back = pages()
+print(keep_freed_memory(), given_back, pages())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_stays_with_the_process():
+    done = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, cwd=ROOT)
+    told, given_back, kept = done.stdout.split()
+    assert told == "True" and int(kept) < 0.05 * int(given_back), done.stderr
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: types.SimpleNamespace())
+    assert keep_freed_memory() is False
 
 
 # --- Reporters -----------------------------------------------------------------------------------

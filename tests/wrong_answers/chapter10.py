@@ -137,6 +137,11 @@ def dtypes_of_torch(data):
     return {n: (kinds[e["dtype"]], e["shape"]) for n, e in tensors_of(data).items()}
 
 
+@wrong("10.1", "such as 'F32'")
+def dtypes_as_torch_prints_them(data):
+    return {n: (str(dtype), shape) for n, (dtype, shape) in dtypes_of_torch(data).items()}
+
+
 @wrong("10.1", "how many numbers")
 def sizes_for_shapes(data):
     return {n: (e["dtype"], int(np.prod(e["shape"]))) for n, e in tensors_of(data).items()}
@@ -785,6 +790,17 @@ def two_special_allowed(tokenizer, messages):
 @wrong("10.7", "were encoded as plain text")
 def none_special_allowed(tokenizer, messages):
     return tokenizer.encode(conversation(messages))
+
+
+@wrong("10.7", "look them up in")
+def ids_of_another_tokenizer(tokenizer, messages):
+    fox, found = tokenizer.encode("f")[0], in_ids(tokenizer, messages)
+    return [fox if i in markers(tokenizer) else i for i in found]
+
+
+@wrong("10.7", "A system message was added")
+def default_system_message(tokenizer, messages):
+    return in_ids(tokenizer, [("system", "the fox"), *messages])
 
 
 @wrong("10.7", "line end after the role is missing")

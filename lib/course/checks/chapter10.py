@@ -85,11 +85,6 @@ def told_by_the_error(error: BaseException | None, data: bytes, header: bytes) -
     )
 
 
-def as_entries(tensors):
-    """What JSON gives for each tensor."""
-    return {n: {"dtype": d, "shape": list(s)} for n, (d, s) in tensors.items()}
-
-
 HEADER_MISTAKES = {
     "You returned the names alone; each has a dtype and a shape.": list,
     "The pair is the wrong way round: first the dtype, then the shape.": lambda tensors: {
@@ -137,7 +132,10 @@ def judge_header(probe: Probe, got: object, example: str) -> None:
     )  # fmt: skip
     pairs = [v for v in values if isinstance(v, (tuple, list)) and len(v) == 2]
     probe.require(
-        not any(isinstance(v[0], (torch.dtype, np.dtype, type)) for v in pairs),
+        not any(
+            isinstance(v[0], (torch.dtype, np.dtype, type)) or str(v[0]).startswith("torch.")
+            for v in pairs
+        ),
         "Keep the dtype as the file writes it, a text such as 'F32'.",
         f"{example}\nreturned  {got}"[:600],
     )
@@ -710,7 +708,15 @@ def read_as_text(tokenizer: Tokenizer, got: object) -> str | None:
 
 def told_by_the_text(tokenizer: Tokenizer, got: list[int], expected: list[int]) -> str:
     """What is wrong with ids that no listed mistake explains."""
-    if tokenizer.decode(got) != tokenizer.decode(expected):
+    text = tokenizer.decode(got)
+    if text != tokenizer.decode(expected):
+        if text.endswith(tokenizer.decode(expected)) and text.startswith(f"{START}system"):
+            return "A system message was added; here only the given messages are written."
+        if not set(got) & {tokenizer.special_tokens[mark] for mark in (START, END)}:
+            return (
+                "The markers do not occur: their ids differ from tokenizer to tokenizer, so look "
+                "them up in `tokenizer.special_tokens`."
+            )
         return "Read as text, your ids do not say what the prompt should say."
     special = set(tokenizer.special_tokens.values())
     more = sum(i in special for i in got) - sum(i in special for i in expected)
