@@ -173,7 +173,7 @@ def heading(config: GPTConfig, rest: str) -> str:
 def rate_table(found: dict, contestants: Iterable[str], key: str, unit: str, ours: str) -> list:
     """Lines of a table: the rate of each contestant, and how many times as fast ours is."""
     lines = [f"| | {unit} | {ours} |", "|---|---:|---:|"]
-    for who in contestants:
+    for who in (who for who in contestants if who in found):
         rate = found[who][key]
         lines.append(f"| {who} | {rate:,.0f} | {found['ours'][key] / rate:.2f} × |")
     return [*lines, "", about(found), ""]

@@ -11,10 +11,10 @@ Every measurement runs in a process of its own with all cores, in float32, witho
 same batches of random ids; the contestants take turns, and the fastest step of all rounds counts. A
 step is all that a step of training needs: a batch, forward, loss, backward, clipping, AdamW. We use
 our own `train` with our own AdamW and clipping. It also lets freed memory stay with the process;
-one more row shows what that is worth to transformers. The others use what their documentation uses:
-the model's own loss (transformers) or cross-entropy (llms-from-scratch), `clip_grad_norm_`, and
-torch.optim.AdamW, as it comes and fused. Results go to benchmarks/results/training.json and
-training.md. Run it on an otherwise idle machine.
+two more rows show what that is worth, to us and to transformers. The others use what their
+documentation uses: the model's own loss (transformers) or cross-entropy (llms-from-scratch),
+`clip_grad_norm_`, and torch.optim.AdamW, as it comes and fused. Results go to
+benchmarks/results/training.json and training.md. Run it on an otherwise idle machine.
 """
 
 import json
@@ -27,9 +27,9 @@ from torch.nn import functional as F
 
 from benchmarks import common
 from benchmarks.common import Size
+from lib import training
 from lib.model import GPT, PRESETS, GPTConfig
 from lib.optim import AdamW, parameter_groups
-from lib.training import keep_freed_memory
 
 MODULE = "benchmarks.training"
 RATE, DECAY = 1e-3, 0.1
@@ -45,7 +45,10 @@ QUICK = Size(PRESETS["tale"], B=2, T=64, steps=3, rounds=1)
 # --- The contestants: each returns a function that takes n steps and gives the seconds of each ----
 
 
-def ours(size: Size) -> Callable[[int], list[float]]:
+def ours(size: Size, keep: bool = True) -> Callable[[int], list[float]]:
+    """keep=False: without the call by which `train` keeps freed memory."""
+    if not keep:
+        training.keep_freed_memory = lambda: False
     model = GPT(size.config)
     return common.our_loop(size, model, AdamW(parameter_groups(model, DECAY), lr=RATE))
 
@@ -63,7 +66,7 @@ def hugging_face(size: Size, fused: bool = False, keep: bool = False) -> Callabl
     keep: whether freed memory stays with the process, as with our `train`.
     """
     if keep:
-        keep_freed_memory()
+        training.keep_freed_memory()
     model = common.transformers_gpt2(size.config, use_cache=False)
     return with_torch(size, model, lambda model, x, y: model(x, labels=x).loss, fused)
 
@@ -81,6 +84,7 @@ def llms_from_scratch(size: Size, name: str, fused: bool = False) -> Callable:
 
 CONTESTANTS: dict[str, Callable] = {
     "ours": ours,
+    "ours, freed memory given back": partial(ours, keep=False),
     "transformers": hugging_face,
     "transformers, fused AdamW": partial(hugging_face, fused=True),
     "transformers, fused AdamW, freed memory kept": partial(hugging_face, fused=True, keep=True),
@@ -132,7 +136,7 @@ def report(results: dict) -> str:
         "float32 on all cores, the same shapes, no dropout: batch, forward, loss, backward, "
         "clipping and AdamW; the fastest step of several rounds taken in turns. We: "
         "`train`, `AdamW` and `clip_gradients` of `lib/`; `train` lets freed memory stay with the "
-        "process, as one row of transformers does too. The others: torch.optim.AdamW and "
+        "process, and two rows show what that is worth. The others: torch.optim.AdamW and "
         "`clip_grad_norm_`; transformers with `labels=`. The head of `llms-from-scratch` is not "
         "tied.",
         "",
