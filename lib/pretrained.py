@@ -593,6 +593,16 @@ class TensorInfo(NamedTuple):
     start: int  # of its bytes, counted from where the tensors begin
 
 
+def whole_file(path: Path) -> bytes:
+    """The bytes of a file; ValueError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error.strerror}); pass a GGUF file, or its bytes"
+        ) from None
+
+
 def read_description(cursor: GGUFCursor) -> tuple[dict, dict[str, TensorInfo]]:
     """The metadata of a GGUF file and what it says of each tensor.
 
@@ -625,12 +635,7 @@ class GGUF:
 
     def __init__(self, source: str | os.PathLike | bytes):
         self.path = "the file" if isinstance(source, bytes) else Path(source)
-        try:
-            raw = source if isinstance(source, bytes) else self.path.read_bytes()
-        except OSError as error:
-            raise ValueError(
-                f"{self.path} cannot be read ({error.strerror}); pass a GGUF file, or its bytes"
-            ) from None
+        raw = source if isinstance(source, bytes) else whole_file(self.path)
         cursor = GGUFCursor(memoryview(raw), self.path)
         self.data = np.frombuffer(raw, np.uint8)
         self.metadata, self.infos = read_description(cursor)
