@@ -3,12 +3,13 @@
     python assets/checkpoints/make_tale_chat.py             train, or go on where it was stopped
     python assets/checkpoints/make_tale_chat.py --judge     only judge the models that are there
 
-First tasks of the story world as plain texts, for long: this is where what they need is learned.
-Then the same kinds of tasks as conversations, for a short time: this is where the form of a chat is
-learned. All are of the training split, in both languages, and mixed with plain stories; the loss
-looks at the answers and the plain stories. Muon for the matrices inside the blocks, AdamW for the
-rest. The folders `run-mid` and `run-chat` hold logs and checkpoints; what later chapters load is
-`tale-mid`, `tale-chat`, and `tale-chat.json` among the tokenizers.
+First tasks of the story world as plain texts, for long, in two cycles: this is where what they need
+is learned. Then the same kinds of tasks as conversations, for a short time: this is where the form
+of a chat is learned. All are of the training split, in both languages, and mixed with plain
+stories; the loss looks at the answers and the plain stories. Muon for the matrices inside the
+blocks, AdamW for the rest. The folders `run-first`, `run-mid` and `run-chat` hold logs and
+checkpoints; what later chapters load is `tale-mid`, `tale-chat`, and `tale-chat.json` among the
+tokenizers.
 """
 
 import argparse
@@ -62,7 +63,7 @@ class Stage:
 
 FIRST = Stage("first", "tale-base", "run-first/model", 12_800, 53_600, 0.01, 2e-3, seed=0)
 MID = Stage("mid", "run-first/model", "tale-mid", 12_000, 43_000, 0.02, 2e-3, seed=4)
-CHAT = Stage("chat", "tale-mid", "tale-chat", 600, 2_140, 0.003, 1e-3, seed=3)
+CHAT = Stage("chat", "tale-mid", "tale-chat", 1_000, 3_600, 0.006, 2e-3, seed=3)
 
 
 def optimizers_for(model, stage: Stage) -> tuple[list, list]:
