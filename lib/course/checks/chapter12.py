@@ -183,9 +183,9 @@ def line_end_with_content(messages, encode, start_id, end_id):
 def role_learned(messages, encode, start_id, end_id):
     ids, mask = [], []
     for m in messages:
-        said, learned = [*encode(m["role"] + "\n"), *encode(m["content"]), end_id], m["role"]
+        said = [*encode(m["role"] + "\n"), *encode(m["content"]), end_id]
         ids += [start_id, *said, *encode("\n")]
-        mask += [False] + [learned == "assistant"] * len(said) + [False] * len(encode("\n"))
+        mask += [False] + [m["role"] == "assistant"] * len(said) + [False] * len(encode("\n"))
     return ids, mask
 
 
