@@ -145,12 +145,12 @@ def test_the_training_of_a_plain_task_looks_at_its_answer(script, tokenizer):
     assert tokenizer.decode(ids[1:]) == f"Task:\n{task.text}\nAnswer:\n{task.answer}\n"
 
 
-@pytest.mark.parametrize("name", ["first", "chat"])
+@pytest.mark.parametrize("name", ["first", "ends", "chat"])
 def test_a_stage_of_training_runs_and_goes_on(script, tmp_path, monkeypatch, name):
-    for model in ("tale-base", "tale-mid"):
-        shutil.copytree(FOLDER / model, tmp_path / model)
+    stage = next(stage for stage in script.STAGES if stage.name == name)
+    stage = replace(stage, n_steps=3, n_stories=8)
+    shutil.copytree(FOLDER / "tale-mid", tmp_path / stage.start)
     monkeypatch.setattr(script, "HERE", tmp_path)
-    stage = replace({"first": script.FIRST, "chat": script.CHAT}[name], n_steps=3, n_stories=8)
     tokenizer = script.tokenizers()[name]
     script.fine_tune(stage)
     model = load_model(tmp_path / stage.result, tokenizer)
@@ -161,6 +161,6 @@ def test_a_stage_of_training_runs_and_goes_on(script, tmp_path, monkeypatch, nam
 
 
 def test_the_stages_of_training_are_a_chain(script):
-    stages = script.FIRST, script.MID, script.CHAT
+    stages = script.STAGES
     assert [stage.start for stage in stages[1:]] == [stage.result for stage in stages[:-1]]
     assert (stages[0].start, stages[-1].result) == ("tale-base", "tale-chat")

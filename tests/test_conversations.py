@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib.course.conversations import (
+    ENDS,
     KINDS,
     complies,
     conversations,
@@ -18,7 +19,7 @@ from lib.course.conversations import (
     transcript,
     wishes,
 )
-from lib.course.storyworld import World, parse_instruction, parse_puzzle
+from lib.course.storyworld import World, parse_instruction, parse_puzzle, verify
 from lib.course.storyworld.lexicon import LANGUAGES
 from lib.tokenizer import load_tokenizer
 
@@ -79,10 +80,30 @@ def test_rare_wishes_are_asked_for_more_often_than_they_come_in_stories(language
 
 
 @BOTH
+def test_ends_can_be_asked_for_in_every_instruction_and_all_of_them_alike(language):
+    tasks = [task for _, task in instructed(160, language, turns=(ENDS,))]
+    asked = [[wish for wish in wishes(task.wanted) if wish[0] in ENDS] for task in tasks]
+    assert all(asked)
+    counts = Counter(wish for some in asked for wish in some)
+    assert len(counts) == 8 and counts.most_common(1)[0][1] < 4 * min(counts.values())
+
+
+@BOTH
 def test_every_story_meets_its_instruction_and_none_is_told_twice(language):
     found = list(instructed(12, language))
     assert all(complies(task, story.text[language]) for story, task in found)
     assert len({story.text[language] for story, _ in found}) == 12
+
+
+@BOTH
+def test_answers_tell_a_story_in_its_likeliest_words(language):
+    for story, task in instructed(12, language):
+        assert task.answer == story.plainly(language) and complies(task, task.answer)
+        read, report = (verify(text, language) for text in (story.text[language], task.answer))
+        assert not report.problems
+        assert (report.cast, report.events) == (read.cast, read.events)
+    told = World().stories(40, 0, "train", (language,))
+    assert sum(story.plainly(language) == story.text[language] for story in told) < 4
 
 
 @BOTH

@@ -31,7 +31,15 @@ from lib.course.storyworld import (
     verify,
 )
 from lib.course.storyworld import lexicon as lexicon_module
-from lib.course.storyworld.choices import Among, Answers, Explorer, Impossible, Sampler, bits
+from lib.course.storyworld.choices import (
+    Among,
+    Answers,
+    Explorer,
+    Impossible,
+    Likeliest,
+    Sampler,
+    bits,
+)
 from lib.course.storyworld.choices import expected_bits as expected
 from lib.course.storyworld.lexicon import FOLDER, LANGUAGES, load_lexicon
 from lib.course.storyworld.plots import Teller
@@ -297,6 +305,12 @@ def test_a_sampler_draws_each_option_as_often_as_it_should():
     drawn = [sampler.choose("letter", among) for _ in range(n)]
     for letter, p in zip(among.options, among.probabilities, strict=True):
         assert abs(drawn.count(letter) - n * p) < 4 * math.sqrt(n * p * (1 - p))
+
+
+def test_the_likeliest_choice_is_made_and_the_first_of_several():
+    chooser = Likeliest()
+    assert chooser.choose("letter", Among("abc", [1, 3, 2])) == "b"
+    assert chooser.choose("letter", Among("abc", [1, 2, 2])) == "b"
 
 
 def test_answers_replay_a_story():

@@ -3,13 +3,13 @@
     python assets/checkpoints/make_tale_chat.py             train, or go on where it was stopped
     python assets/checkpoints/make_tale_chat.py --judge     only judge the models that are there
 
-First tasks of the story world as plain texts, for long, in two cycles: this is where what they need
-is learned. Then the same kinds of tasks as conversations, for a short time: this is where the form
-of a chat is learned. All are of the training split, in both languages, and mixed with plain
+First tasks of the story world as plain texts, for long, in three cycles: this is where what they
+need is learned. Then the same kinds of tasks as conversations, for a short time: this is where the
+form of a chat is learned. All are of the training split, in both languages, and mixed with plain
 stories; the loss looks at the answers and the plain stories. Muon for the matrices inside the
-blocks, AdamW for the rest. The folders `run-first`, `run-mid` and `run-chat` hold logs and
-checkpoints; what later chapters load is `tale-mid`, `tale-chat`, and `tale-chat.json` among the
-tokenizers.
+blocks, AdamW for the rest. The folders `run-first`, `run-second`, `run-mid` and `run-chat` hold
+logs and checkpoints; what later chapters load is `tale-mid`, `tale-chat`, and `tale-chat.json`
+among the tokenizers.
 """
 
 import argparse
@@ -30,7 +30,16 @@ from lib.chat import (
     replies,
 )
 from lib.checkpoint import load_model, save_model
-from lib.course.conversations import Task, complies, conversations, held_out_tasks, transcript
+from lib.course.conversations import (
+    ENDS,
+    Task,
+    complies,
+    conversations,
+    exchange,
+    held_out_tasks,
+    instructed,
+    transcript,
+)
 from lib.course.storyworld import World
 from lib.data import END
 from lib.finetuning import ExampleBatches, collate, extend_vocabulary, plain_example
@@ -62,8 +71,11 @@ class Stage:
 
 
 FIRST = Stage("first", "tale-base", "run-first/model", 12_800, 53_600, 0.01, 2e-3, seed=0)
-MID = Stage("mid", "run-first/model", "tale-mid", 12_000, 43_000, 0.02, 2e-3, seed=4)
+SECOND = Stage("second", "run-first/model", "run-second/model", 12_000, 43_000, 0.02, 2e-3, seed=4)
+ENDS_ALONE = Stage("ends", "run-second/model", "run-ends/model", 1_500, 12_200, 0.01, 2e-3, seed=6)
+MID = Stage("mid", "run-ends/model", "tale-mid", 4_000, 14_400, 0.02, 2e-3, seed=5)
 CHAT = Stage("chat", "tale-mid", "tale-chat", 1_000, 3_600, 0.006, 2e-3, seed=3)
+STAGES = FIRST, SECOND, ENDS_ALONE, MID, CHAT
 
 
 def optimizers_for(model, stage: Stage) -> tuple[list, list]:
@@ -92,7 +104,8 @@ def as_plain_text(messages, language: str, tokenizer: Tokenizer) -> Rendered:
 def tokenizers() -> dict[str, Tokenizer]:
     """The tokenizer of each stage."""
     plain = load_tokenizer(TOKENIZERS / "tale.json")
-    return {"first": plain, "mid": plain, "chat": add_special_tokens(plain, [TURN_START, TURN_END])}
+    marked = add_special_tokens(plain, [TURN_START, TURN_END])
+    return {stage.name: plain for stage in STAGES} | {"chat": marked}
 
 
 def examples_in(language: str, stage: Stage, context_length: int) -> list[Rendered]:
@@ -107,6 +120,10 @@ def examples_in(language: str, stage: Stage, context_length: int) -> list[Render
     def fits(messages) -> bool:
         return len(render(messages).ids) <= context_length + 1
 
+    if stage.name == "ends":
+        tasks = (task for _, task in instructed(stage.n_stories, language, stage.seed, (ENDS,)))
+        asked = (exchange(task.text, task.answer) for task in tasks)
+        return [render(messages) for messages in asked if fits(messages)]
     found = [render(m) for m in conversations(stage.n_stories, language, stage.seed, fits)]
     for text in World().texts(stage.n_stories // 4, language, stage.seed + 100):
         found.append(plain_example(tokenizer.encode(text), tokenizer.special_tokens[END]))
@@ -178,10 +195,13 @@ def chat_answers(model, template: ChatTemplate, tasks: list[Task]) -> list[str]:
 
 
 def judge(answers: Callable, n: int, languages=("en", "zh")) -> dict[str, dict[str, int]]:
-    """How many of n held-out tasks of each kind a model's likeliest answers comply with."""
+    """How many of n held-out tasks of each kind a model's likeliest answers comply with.
+
+    No rate, mix of data or number of steps was chosen on the tasks of this seed.
+    """
     found = {}
     for language in languages:
-        tasks, right = held_out_tasks(n, language), Counter()
+        tasks, right = held_out_tasks(n, language, seed=4), Counter()
         for task, answer in zip(tasks, answers(tasks), strict=True):
             right[task.kind] += complies(task, answer)
         found[language] = dict(right)
@@ -191,11 +211,11 @@ def judge(answers: Callable, n: int, languages=("en", "zh")) -> dict[str, dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--judge", action="store_true", help="only judge the models that are there")
-    parser.add_argument("--n", type=int, default=50, help="tasks of each kind and language")
+    parser.add_argument("--n", type=int, default=200, help="tasks of each kind and language")
     arguments = parser.parse_args()
     plain, marked = tokenizers()["mid"], tokenizers()["chat"]
     if not arguments.judge:
-        for stage in (FIRST, MID, CHAT):
+        for stage in STAGES:
             fine_tune(stage)
         save_tokenizer(marked, TOKENIZERS / "tale-chat.json")
     for name, tokenizer in (("tale-mid", plain), ("tale-chat", marked)):

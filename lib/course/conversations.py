@@ -35,7 +35,8 @@ from lib.course.storyworld.questions import Question
 KINDS = ("story", "question", "mood", "puzzle")
 PUZZLES = (*PUZZLE_KINDS, *("row", "line") * 2)  # of training: the hardest three times as often
 HAPPENS = ("event", "mood", "promise", "weather")  # constraints that shape what happens in a story
-CHOICE = 8  # stories that a rarely wished one is chosen from
+ENDS = HAPPENS[1:]  # those that a story may meet by chance, and that are heeded last
+CHOICE = 12  # stories that a rarely wished one is chosen from
 LABELS = {"en": ("Task:\n", "Answer:\n"), "zh": ("任务：\n", "回答：\n")}  # in a plain text
 
 
@@ -56,9 +57,13 @@ class Task:
 
 
 def story_task(story, language: str, seed: int = 0) -> Task:
-    """An instruction that a story meets."""
+    """An instruction that a story meets, and the story in its likeliest words.
+
+    An instruction asks for what happens. Words chosen by chance would be two fifths of the bits of
+    an answer, and hide how the rest depends on what was asked.
+    """
     wanted = instruction(story, language, seed)
-    return Task("story", language, wanted.text, story.text[language], wanted)
+    return Task("story", language, wanted.text, story.plainly(language), wanted)
 
 
 def question_tasks(story, language: str, seed: int = 0, told: bool = True) -> list[Task]:
@@ -121,19 +126,23 @@ def grow(messages: list, tasks: list[Task], fits: Callable[[list], bool]) -> lis
     return messages
 
 
-def instructed(n: int, language: str, seed: int = 0) -> Iterator[tuple[Story, Task]]:
+def instructed(
+    n: int, language: str, seed: int = 0, turns: tuple = (None, HAPPENS, ENDS)
+) -> Iterator[tuple[Story, Task]]:
     """n stories of the training split, each with an instruction that it meets.
 
     A happy end is wished for hundreds of times as often as a lie, and a model that hardly ever
-    meets a wish does not learn to heed it. So two stories of three are, of eight, the one whose
-    instruction asks for what was asked for least until then: a deed, an end, a promise or weather.
+    meets a wish does not learn to heed it. turns: for one story after the other, the kinds of
+    constraints by which it is chosen among CHOICE, as the one whose instruction asks for what was
+    asked for least until then; with None it is taken as it comes.
     """
     asked: Counter = Counter()
     stories = World().stories(n * CHOICE, seed, "train", (language,))
     for i in range(n):
-        some = itertools.islice(stories, CHOICE if i % 3 else 1)
+        kinds = turns[i % len(turns)]
+        some = itertools.islice(stories, CHOICE if kinds else 1)
         found = [(story, story_task(story, language, i)) for story in some]
-        story, task = min(found, key=lambda one: frequency(one[1].wanted, asked))
+        story, task = min(found, key=lambda one: frequency(one[1].wanted, asked, kinds or ()))
         asked.update(wishes(task.wanted))
         yield story, task
 
@@ -144,9 +153,9 @@ def wishes(wanted: Instruction) -> list[tuple[str, str]]:
     return [(one.kind, one.values[PARTS[one.kind][0]]) for one in shapes]
 
 
-def frequency(wanted: Instruction, asked: Counter) -> float:
-    """How often the wishes of an instruction were asked for, as the mean of logarithms."""
-    counts = [math.log(1 + asked[wish]) for wish in wishes(wanted)]
+def frequency(wanted: Instruction, asked: Counter, kinds: tuple) -> float:
+    """How often the wishes of some kinds were asked for, as the mean of logarithms."""
+    counts = [math.log(1 + asked[wish]) for wish in wishes(wanted) if wish[0] in kinds]
     return sum(counts) / len(counts) if counts else math.inf
 
 

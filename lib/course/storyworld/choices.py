@@ -94,6 +94,13 @@ class Sampler:
         return among.options[position]
 
 
+class Likeliest:
+    """Makes the likeliest choice every time, the first one of several."""
+
+    def choose(self, slot: str, among: Among):
+        return among.options[among.weights.index(max(among.weights))]
+
+
 class Impossible(Exception):
     """A recorded answer is not among the options: the text has probability 0."""
 

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from lib.course.storyworld.choices import Choice, Sampler, bits, bits_by_slot, expected_bits
+from lib.course.storyworld.choices import (
+    Choice,
+    Likeliest,
+    Sampler,
+    bits,
+    bits_by_slot,
+    expected_bits,
+)
 from lib.course.storyworld.lexicon import LANGUAGES, load_lexicon
 from lib.course.storyworld.plots import Record, Teller
 from lib.course.storyworld.realiser import Text, realise
@@ -55,6 +62,10 @@ class Story:
 
     def bits_by_slot(self, language: str) -> dict[str, float]:
         return bits_by_slot(self.tape(language))
+
+    def plainly(self, language: str) -> str:
+        """What happens in the story, told in the likeliest words of a language."""
+        return realise(self.record, language, Likeliest()).text
 
     def aligned(self) -> list[tuple[str, str]]:
         """Pairs (English, Chinese) of the same events, as short as both sentences allow."""
