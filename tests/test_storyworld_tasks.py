@@ -413,10 +413,25 @@ def test_a_wrong_step_is_found_though_the_answer_is_right(language):
 @BOTH
 def test_the_order_of_people_follows_from_pairs(language):
     for one in (p for p in made(language) if p.kind in ("row", "line")):
-        *pairs, row = one.work
+        *_, row = one.work
+        pairs = [step for step in one.work if len(step) == 2]
         assert sorted(pairs) == sorted(itertools.pairwise(row))
         clues = [set(values.values()) for rule, values in one.sentences[1:-1]]
         assert [set(pair) for pair in pairs] == clues  # in the order in which they are told
+
+
+@BOTH
+def test_a_row_grows_by_one_name_at_a_time_that_the_pairs_before_it_give(language):
+    for one in (p for p in made(language) if p.kind in ("row", "line")):
+        pairs, last = set(), ()
+        for step in one.work:
+            if len(step) == 2:
+                pairs.add(step)
+            else:
+                assert len(step) == len(last) + 1 and last in (step[1:], step[:-1])
+            assert set(itertools.pairwise(step)) <= pairs
+            last = step
+        assert len(set(one.work)) == len(one.work)
 
 
 def test_a_number_from_nowhere_is_found():

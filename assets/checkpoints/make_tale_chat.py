@@ -3,13 +3,12 @@
     python assets/checkpoints/make_tale_chat.py             train, or go on where it was stopped
     python assets/checkpoints/make_tale_chat.py --judge     only judge the models that are there
 
-First tasks of the story world as plain texts, for long, in three cycles: this is where what they
+First tasks of the story world as plain texts, for long, in five cycles: this is where what they
 need is learned. Then the same kinds of tasks as conversations, for a short time: this is where the
 form of a chat is learned. All are of the training split, in both languages, and mixed with plain
 stories; the loss looks at the answers and the plain stories. Muon for the matrices inside the
-blocks, AdamW for the rest. The folders `run-first`, `run-second`, `run-mid` and `run-chat` hold
-logs and checkpoints; what later chapters load is `tale-mid`, `tale-chat`, and `tale-chat.json`
-among the tokenizers.
+blocks, AdamW for the rest. The folders `run-first` to `run-chat` hold logs and checkpoints; what
+later chapters load is `tale-mid`, `tale-chat`, and `tale-chat.json` among the tokenizers.
 """
 
 import argparse
@@ -73,9 +72,10 @@ class Stage:
 FIRST = Stage("first", "tale-base", "run-first/model", 12_800, 53_600, 0.01, 2e-3, seed=0)
 SECOND = Stage("second", "run-first/model", "run-second/model", 12_000, 43_000, 0.02, 2e-3, seed=4)
 ENDS_ALONE = Stage("ends", "run-second/model", "run-ends/model", 1_500, 12_200, 0.01, 2e-3, seed=6)
-MID = Stage("mid", "run-ends/model", "tale-mid", 4_000, 14_400, 0.02, 2e-3, seed=5)
-CHAT = Stage("chat", "tale-mid", "tale-chat", 1_000, 3_600, 0.006, 2e-3, seed=3)
-STAGES = FIRST, SECOND, ENDS_ALONE, MID, CHAT
+FOURTH = Stage("fourth", "run-ends/model", "run-fourth/model", 4_000, 14_400, 0.02, 2e-3, seed=5)
+MID = Stage("mid", "run-fourth/model", "tale-mid", 18_000, 65_000, 0.02, 2e-3, seed=7)
+CHAT = Stage("chat", "tale-mid", "tale-chat", 4_000, 14_500, 0.01, 2e-3, seed=3)
+STAGES = FIRST, SECOND, ENDS_ALONE, FOURTH, MID, CHAT
 
 
 def optimizers_for(model, stage: Stage) -> tuple[list, list]:

@@ -131,8 +131,9 @@ def instructed(
 ) -> Iterator[tuple[Story, Task]]:
     """n stories of the training split, each with an instruction that it meets.
 
-    A happy end is wished for hundreds of times as often as a lie, and a model that hardly ever
-    meets a wish does not learn to heed it. turns: for one story after the other, the kinds of
+    A happy end is wished for hundreds of times as often as a lie, and a sad one mostly with what
+    makes sad; a model that hardly ever meets a wish, or meets it only with what brings it about
+    anyway, does not learn to heed it. turns: for one story after the other, the kinds of
     constraints by which it is chosen among CHOICE, as the one whose instruction asks for what was
     asked for least until then; with None it is taken as it comes.
     """
@@ -147,16 +148,22 @@ def instructed(
         yield story, task
 
 
-def wishes(wanted: Instruction) -> list[tuple[str, str]]:
-    """What an instruction asks to happen: (kind of constraint, value)."""
+def wishes(wanted: Instruction) -> list[tuple]:
+    """What an instruction asks to happen, alone and two by two: ((kind of constraint, value), ...).
+
+    >>> from lib.course.storyworld import parse_instruction
+    >>> wishes(parse_instruction("Write a sad story about somebody who makes a promise.", "en"))
+    [(('event', 'promise'),), (('mood', 'sad'),), (('event', 'promise'), ('mood', 'sad'))]
+    """
     shapes = [one for one in wanted.constraints if one.kind in HAPPENS]
-    return [(one.kind, one.values[PARTS[one.kind][0]]) for one in shapes]
+    values = sorted((one.kind, one.values[PARTS[one.kind][0]]) for one in shapes)
+    return [*((value,) for value in values), *itertools.combinations(values, 2)]
 
 
 def frequency(wanted: Instruction, asked: Counter, kinds: tuple) -> float:
-    """How often the wishes of some kinds were asked for, as the mean of logarithms."""
-    counts = [math.log(1 + asked[wish]) for wish in wishes(wanted) if wish[0] in kinds]
-    return sum(counts) / len(counts) if counts else math.inf
+    """How often the wishes with one of some kinds were asked for, as the mean of logarithms."""
+    some = [wish for wish in wishes(wanted) if any(kind in kinds for kind, _ in wish)]
+    return sum(math.log(1 + asked[wish]) for wish in some) / len(some) if some else math.inf
 
 
 def conversations(

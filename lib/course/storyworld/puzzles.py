@@ -53,7 +53,7 @@ class Puzzle:
 
     sentences: (rule of the wordings, values). answer: a number as text, a name or a place.
     work: the reasoning: equations (rule, a, sign, b, result), or each clue as a pair of names in
-    order and then the whole row, or states of the thing.
+    order and the rows that it leads to, or states of the thing.
     """
 
     kind: str
@@ -260,17 +260,40 @@ def solve_arithmetic(sentences: list) -> tuple[str, list[tuple]]:
 
 
 def solve_order(sentences: list) -> tuple[str, list[tuple]]:
-    """Who answers the question; and each clue as a pair in order, then the whole row."""
+    """Who answers the question; and each clue as a pair in order, and how a row grows out of them.
+
+    Behind each pair stands the row that it belongs to, longer by one name at a time: a model that
+    writes the whole row behind the last pair has to join all of them at once.
+    """
     (kind, _), *clues, (question, asked) = sentences
-    pairs = [(v["B"], v["A"]) if rule in BACKWARDS else (v["A"], v["B"]) for rule, v in clues]
-    after = dict(pairs)
-    row = list(set(after) - set(after.values()))  # the first one stands behind nobody
-    while row[-1] in after:
-        row.append(after[row[-1]])
-    work = [*pairs, tuple(row)]
+    after: dict = {}
+    work: list[tuple] = []
+    for rule, values in clues:
+        pair = (values["B"], values["A"]) if rule in BACKWARDS else (values["A"], values["B"])
+        after[pair[0]] = pair[1]
+        work += [pair, *longer_rows(pair, after)]
+    row = work[-1]
     if question == "ask_between":
         return row[(row.index(asked["A"]) + row.index(asked["B"])) // 2], work
     return row[PLACES[kind][question]], work
+
+
+def longer_rows(row: tuple, after: dict) -> list[tuple]:
+    """How a row grows by those who are known to stand before it, and then by those behind.
+
+    after: for each person who stands there.
+
+    >>> longer_rows(("Bo", "Cy"), {"Al": "Bo", "Bo": "Cy", "Cy": "Di"})
+    [('Al', 'Bo', 'Cy'), ('Al', 'Bo', 'Cy', 'Di')]
+    """
+    before, grown = {b: a for a, b in after.items()}, []
+    while row[0] in before:
+        row = (before[row[0]], *row)
+        grown.append(row)
+    while row[-1] in after:
+        row = (*row, after[row[-1]])
+        grown.append(row)
+    return grown
 
 
 def solve_carry(sentences: list) -> tuple[str, list[tuple]]:
