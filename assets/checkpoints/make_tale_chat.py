@@ -197,7 +197,7 @@ def chat_answers(model, template: ChatTemplate, tasks: list[Task]) -> list[str]:
 def judge(answers: Callable, n: int, languages=("en", "zh")) -> dict[str, dict[str, int]]:
     """How many of n held-out tasks of each kind a model's likeliest answers comply with.
 
-    No rate, mix of data or number of steps was chosen on the tasks of this seed.
+    Rates, mixes of data and numbers of steps were compared on the tasks of other seeds.
     """
     found = {}
     for language in languages:
