@@ -145,16 +145,32 @@ def test_the_training_of_a_plain_task_looks_at_its_answer(script, tokenizer):
     assert tokenizer.decode(ids[1:]) == f"Task:\n{task.text}\nAnswer:\n{task.answer}\n"
 
 
-@pytest.mark.parametrize("name", ["first", "ends", "chat"])
+def test_a_deeper_copy_gives_the_same_logits_and_all_of_it_can_learn(script, tokenizer, models):
+    model = models["tale-mid"]
+    deeper = script.deepen(model, 8)
+    assert deeper.config == replace(model.config, n_layer=8)
+    ids = torch.tensor([[0, *tokenizer.encode("Once upon a time there was a frog.")]])
+    assert torch.equal(model(ids), deeper(ids))
+    deeper(ids).logsumexp(-1).sum().backward()
+    proj = [p.grad for name, p in deeper.named_parameters() if name.endswith("proj.weight")]
+    assert len(proj) == 16 and all(grad.abs().max() > 0 for grad in proj)
+    assert script.deepen(model, 4) is model
+    with pytest.raises(ValueError, match="4 layers grows to 8"):
+        script.deepen(model, 6)
+
+
+@pytest.mark.parametrize("name", ["first", "ends", "deep", "chat"])
 def test_a_stage_of_training_runs_and_goes_on(script, tmp_path, monkeypatch, name):
     stage = next(stage for stage in script.STAGES if stage.name == name)
     stage = replace(stage, n_steps=3, n_stories=8)
-    shutil.copytree(FOLDER / "tale-mid", tmp_path / stage.start)
+    start = "tale-chat" if name == "chat" else "tale-mid"
+    shutil.copytree(FOLDER / start, tmp_path / stage.start)
     monkeypatch.setattr(script, "HERE", tmp_path)
     tokenizer = script.tokenizers()[name]
     script.fine_tune(stage)
     model = load_model(tmp_path / stage.result, tokenizer)
     assert model.config.vocab_size == tokenizer.vocab_size
+    assert model.config.n_layer == (8 if name in script.CHATS else 4)
     script.fine_tune(stage)  # nothing is left to do, and nothing is lost
     again = load_model(tmp_path / stage.result, tokenizer).state_dict()
     assert all(torch.equal(again[key], value) for key, value in model.state_dict().items())

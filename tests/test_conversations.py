@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib.course.conversations import (
+    ALONE,
     ENDS,
     KINDS,
     complies,
@@ -88,6 +89,19 @@ def test_ends_can_be_asked_for_in_every_instruction_and_none_is_rare(language):
     assert all(asked)
     counts = Counter(wish for some in asked for wish in some)
     assert len(counts) == 8 and counts.most_common(1)[0][1] < 6 * min(counts.values())
+
+
+@BOTH
+def test_an_end_can_be_all_that_is_wished_to_happen_and_none_is_rare(language):
+    tasks = [task for _, task in instructed(160, language, turns=(ALONE,))]
+    asked = [wishes(task.wanted) for task in tasks]
+    lone = [
+        wish for some in asked for wish, *beside in some if [kind for kind, _ in beside] == [*ALONE]
+    ]
+    assert len(lone) > 0.9 * len(tasks) and {kind for kind, _ in lone} == set(ENDS)
+    counts = Counter(lone)
+    assert len(counts) == 8 and counts["mood", "sad"] > 0.1 * len(tasks)
+    assert counts.most_common(1)[0][1] < 6 * min(counts.values())
 
 
 @BOTH

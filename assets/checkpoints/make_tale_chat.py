@@ -3,12 +3,12 @@
     python assets/checkpoints/make_tale_chat.py             train, or go on where it was stopped
     python assets/checkpoints/make_tale_chat.py --judge     only judge the models that are there
 
-First tasks of the story world as plain texts, for long, in five cycles: this is where what they
-need is learned. Then the same kinds of tasks as conversations, for a short time: this is where the
-form of a chat is learned. All are of the training split, in both languages, and mixed with plain
-stories; the loss looks at the answers and the plain stories. Muon for the matrices inside the
-blocks, AdamW for the rest. The folders `run-first` to `run-chat` hold logs and checkpoints; what
-later chapters load is `tale-mid`, `tale-chat`, and `tale-chat.json` among the tokenizers.
+First tasks of the story world as plain texts, for long, in five cycles: this is where most of what
+they need is learned. Then twice as many layers, and the same kinds of tasks as conversations, in
+two cycles. All are of the training split, in both languages, and mixed with plain stories; the loss
+looks at the answers and the plain stories. Muon for the matrices inside the blocks, AdamW for the
+rest. The folders `run-first` to `run-chat` hold logs and checkpoints; what later chapters load is
+`tale-mid`, `tale-chat`, and `tale-chat.json` among the tokenizers.
 """
 
 import argparse
@@ -16,9 +16,11 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from lib.chat import (
     TURN_END,
@@ -43,6 +45,7 @@ from lib.course.storyworld import World
 from lib.data import END
 from lib.finetuning import ExampleBatches, collate, extend_vocabulary, plain_example
 from lib.generation import Sampler, generate
+from lib.model import GPT
 from lib.optim import AdamW, Muon, hidden_matrices, parameter_groups, warmup_stable_decay
 from lib.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from lib.training import JsonLog, Lines, evaluate, train
@@ -67,6 +70,7 @@ class Stage:
     muon_rate: float
     adamw_rate: float
     seed: int
+    n_layer: int = 4
 
 
 FIRST = Stage("first", "tale-base", "run-first/model", 12_800, 53_600, 0.01, 2e-3, seed=0)
@@ -74,8 +78,10 @@ SECOND = Stage("second", "run-first/model", "run-second/model", 12_000, 43_000, 
 ENDS_ALONE = Stage("ends", "run-second/model", "run-ends/model", 1_500, 12_200, 0.01, 2e-3, seed=6)
 FOURTH = Stage("fourth", "run-ends/model", "run-fourth/model", 4_000, 14_400, 0.02, 2e-3, seed=5)
 MID = Stage("mid", "run-fourth/model", "tale-mid", 18_000, 65_000, 0.02, 2e-3, seed=7)
-CHAT = Stage("chat", "tale-mid", "tale-chat", 4_000, 14_500, 0.01, 2e-3, seed=3)
-STAGES = FIRST, SECOND, ENDS_ALONE, FOURTH, MID, CHAT
+DEEP = Stage("deep", "tale-mid", "run-deep/model", 6_000, 21_500, 0.02, 2e-3, seed=3, n_layer=8)
+CHAT = Stage("chat", "run-deep/model", "tale-chat", 3_000, 10_800, 0.02, 2e-3, seed=8, n_layer=8)
+STAGES = FIRST, SECOND, ENDS_ALONE, FOURTH, MID, DEEP, CHAT
+CHATS = DEEP.name, CHAT.name  # the others read plain texts
 
 
 def optimizers_for(model, stage: Stage) -> tuple[list, list]:
@@ -87,6 +93,29 @@ def optimizers_for(model, stage: Stage) -> tuple[list, list]:
     shape = {"n_steps": n_steps, "warmup": min(50, n_steps // 4), "decay": 3 * n_steps // 4}
     peaks = (stage.muon_rate, stage.adamw_rate)
     return optimizers, [partial(warmup_stable_decay, peak=peak, **shape) for peak in peaks]
+
+
+@torch.no_grad()
+def deepen(model: GPT, n_layer: int) -> GPT:
+    """A copy with twice as many blocks, that gives the same logits.
+
+    Behind each block stands a copy of it whose output matrices are zero, so that it adds nothing
+    until it is trained (Wu et al., 2024).
+    """
+    old = model.config.n_layer
+    if n_layer == old:
+        return model
+    if n_layer != 2 * old:
+        raise ValueError(f"n_layer is {n_layer}; a model of {old} layers grows to {2 * old}")
+    deeper = type(model)(replace(model.config, n_layer=n_layer))
+    deeper.load_state_dict(model.state_dict(), strict=False)  # all but the blocks stays
+    for i, block in enumerate(model.blocks):
+        for j in (2 * i, 2 * i + 1):
+            deeper.blocks[j].load_state_dict(block.state_dict())
+        for part in (deeper.blocks[j].attention.proj, deeper.blocks[j].mlp.proj):
+            part.weight.zero_()
+            part.bias.zero_()
+    return deeper.train(model.training)
 
 
 def as_plain_text(messages, language: str, tokenizer: Tokenizer) -> Rendered:
@@ -105,7 +134,7 @@ def tokenizers() -> dict[str, Tokenizer]:
     """The tokenizer of each stage."""
     plain = load_tokenizer(TOKENIZERS / "tale.json")
     marked = add_special_tokens(plain, [TURN_START, TURN_END])
-    return {stage.name: plain for stage in STAGES} | {"chat": marked}
+    return {stage.name: marked if stage.name in CHATS else plain for stage in STAGES}
 
 
 def examples_in(language: str, stage: Stage, context_length: int) -> list[Rendered]:
@@ -113,7 +142,7 @@ def examples_in(language: str, stage: Stage, context_length: int) -> list[Render
     tokenizer = tokenizers()[stage.name]
 
     def render(messages) -> Rendered:
-        if stage.name != "chat":
+        if stage.name not in CHATS:
             return as_plain_text(messages, language, tokenizer)
         return ChatTemplate(tokenizer, begin=END).render(messages)
 
@@ -144,9 +173,10 @@ def training_examples(stage: Stage, context_length: int) -> list[Rendered]:
 
 def fine_tune(stage: Stage) -> None:
     """Train one stage, or go on with it, and write its model."""
-    folder, start = HERE / f"run-{stage.name}", load_tokenizer(TOKENIZERS / "tale.json")
-    tokenizer = tokenizers()[stage.name]
-    model = extend_vocabulary(load_model(HERE / stage.start, start), tokenizer.vocab_size)
+    folder, tokenizer = HERE / f"run-{stage.name}", tokenizers()[stage.name]
+    before = next((one.name for one in STAGES if one.result == stage.start), FIRST.name)
+    start = load_model(HERE / stage.start, tokenizers()[before])
+    model = deepen(extend_vocabulary(start, tokenizer.vocab_size), stage.n_layer)
     context_length = model.config.context_length
     examples = training_examples(stage, context_length)
     optimizers, schedules = optimizers_for(model, stage)

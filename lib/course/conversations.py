@@ -36,6 +36,7 @@ KINDS = ("story", "question", "mood", "puzzle")
 PUZZLES = (*PUZZLE_KINDS, *("row", "line") * 2)  # of training: the hardest three times as often
 HAPPENS = ("event", "mood", "promise", "weather")  # constraints that shape what happens in a story
 ENDS = HAPPENS[1:]  # those that a story may meet by chance, and that are heeded last
+ALONE = ("alone",)  # as a wish, beside one of ENDS when nothing else is to happen
 CHOICE = 12  # stories that a rarely wished one is chosen from
 LABELS = {"en": ("Task:\n", "Answer:\n"), "zh": ("任务：\n", "回答：\n")}  # in a plain text
 
@@ -127,7 +128,7 @@ def grow(messages: list, tasks: list[Task], fits: Callable[[list], bool]) -> lis
 
 
 def instructed(
-    n: int, language: str, seed: int = 0, turns: tuple = (None, HAPPENS, ENDS)
+    n: int, language: str, seed: int = 0, turns: tuple = (None, HAPPENS, ENDS, ALONE)
 ) -> Iterator[tuple[Story, Task]]:
     """n stories of the training split, each with an instruction that it meets.
 
@@ -135,7 +136,8 @@ def instructed(
     makes sad; a model that hardly ever meets a wish, or meets it only with what brings it about
     anyway, does not learn to heed it. turns: for one story after the other, the kinds of
     constraints by which it is chosen among CHOICE, as the one whose instruction asks for what was
-    asked for least until then; with None it is taken as it comes.
+    asked for least until then; with ALONE, of those that wish for an end and for nothing else that
+    happens; with None it is taken as it comes.
     """
     asked: Counter = Counter()
     stories = World().stories(n * CHOICE, seed, "train", (language,))
@@ -154,10 +156,13 @@ def wishes(wanted: Instruction) -> list[tuple]:
     >>> from lib.course.storyworld import parse_instruction
     >>> wishes(parse_instruction("Write a sad story about somebody who makes a promise.", "en"))
     [(('event', 'promise'),), (('mood', 'sad'),), (('event', 'promise'), ('mood', 'sad'))]
+    >>> wishes(parse_instruction("Write a sad story.", "en"))
+    [(('mood', 'sad'),), (('mood', 'sad'), ('alone', None))]
     """
     shapes = [one for one in wanted.constraints if one.kind in HAPPENS]
     values = sorted((one.kind, one.values[PARTS[one.kind][0]]) for one in shapes)
-    return [*((value,) for value in values), *itertools.combinations(values, 2)]
+    beside = [(*ALONE, None)] if len(values) == 1 and values[0][0] in ENDS else []
+    return [*((value,) for value in values), *itertools.combinations(values + beside, 2)]
 
 
 def frequency(wanted: Instruction, asked: Counter, kinds: tuple) -> float:

@@ -517,6 +517,15 @@ def nothing_before_the_first(ids, begin_id):
     return torch.tensor(places)
 
 
+@wrong("12.4", "Where does your counter begin?")
+def a_counter_that_begins_at_0(ids, begin_id):
+    places, at = [], 0
+    for i in ids.tolist():
+        at = 0 if i == begin_id else at + 1
+        places.append(at)
+    return torch.tensor(places)
+
+
 @wrong("12.4", "every id has a position")
 def beginnings_as_borders(ids, begin_id):
     starts = (ids == begin_id).nonzero()[:, 0].tolist()

@@ -500,6 +500,8 @@ POSITION_MISTAKES = {
     "Ids before the first beginning count from 0 too: 0, 1, 2 ...": lambda ids, b: torch.where(
         (ids == b).cumsum(0) > 0, count_within(ids, b), 0
     ),
+    "Ids before the first beginning are counted from 1; the first of them has position 0. Where "
+    "does your counter begin?": lambda ids, b: count_within(ids, b) + ((ids == b).cumsum(0) == 0),
     "You left out the ids before the first beginning; every id has a position.": (
         lambda ids, b: count_within(ids, b)[(ids == b).cumsum(0) > 0]
     ),
