@@ -224,14 +224,16 @@ def chat_answers(model, template: ChatTemplate, tasks: list[Task]) -> list[str]:
     return replies(model, template, [task.messages for task in tasks])
 
 
-def judge(answers: Callable, n: int, languages=("en", "zh")) -> dict[str, dict[str, int]]:
+def judge(
+    answers: Callable, n: int, languages=("en", "zh"), seed: int = 4
+) -> dict[str, dict[str, int]]:
     """How many of n held-out tasks of each kind a model's likeliest answers comply with.
 
-    Rates, mixes of data and numbers of steps were compared on the tasks of other seeds.
+    Rates, mixes of data and numbers of steps were compared on the tasks of seeds 3, 5 and 6.
     """
     found = {}
     for language in languages:
-        tasks, right = held_out_tasks(n, language, seed=4), Counter()
+        tasks, right = held_out_tasks(n, language, seed), Counter()
         for task, answer in zip(tasks, answers(tasks), strict=True):
             right[task.kind] += complies(task, answer)
         found[language] = dict(right)
@@ -242,6 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--judge", action="store_true", help="only judge the models that are there")
     parser.add_argument("--n", type=int, default=200, help="tasks of each kind and language")
+    parser.add_argument("--seed", type=int, default=4, help="which tasks; those of the table: 4")
     arguments = parser.parse_args()
     plain, marked = tokenizers()["mid"], tokenizers()["chat"]
     if not arguments.judge:
@@ -255,7 +258,8 @@ def main() -> None:
         else:
             answers = partial(chat_answers, model, ChatTemplate(marked, begin=END))
         print(name, "loss on plain stories:", round(plain_loss(model, tokenizer), 4))
-        print(name, f"of {arguments.n}:", json.dumps(judge(answers, arguments.n)))
+        found = judge(answers, arguments.n, seed=arguments.seed)
+        print(name, f"of {arguments.n}:", json.dumps(found))
 
 
 if __name__ == "__main__":
