@@ -70,7 +70,7 @@ class Stage:
     muon_rate: float
     adamw_rate: float
     seed: int
-    n_layer: int = 4
+    n_layer: int = 4  # of the model that is trained
 
 
 FIRST = Stage("first", "tale-base", "run-first/model", 12_800, 53_600, 0.01, 2e-3, seed=0)
@@ -97,7 +97,7 @@ def optimizers_for(model, stage: Stage) -> tuple[list, list]:
 
 @torch.no_grad()
 def deepen(model: GPT, n_layer: int) -> GPT:
-    """A copy with twice as many blocks, that gives the same logits.
+    """A copy with twice as many blocks, that gives the same logits; or the model as it is.
 
     Behind each block stands a copy of it whose output matrices are zero, so that it adds nothing
     until it is trained (Wu et al., 2024).
